@@ -1,0 +1,1 @@
+"""The pure half of the actors: `decide`, `evolve` and the state of each kind."""

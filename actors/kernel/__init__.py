@@ -1,0 +1,1 @@
+"""What runs deciders: mailboxes, the actor loop, the supervisor and the clock."""

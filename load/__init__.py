@@ -1,0 +1,1 @@
+"""The load tester, and the trio client that it and the tests use."""

@@ -1,1 +1,1 @@
-"""Rooms, transports, producers and consumers as actors: pure deciders and the kernel that runs them."""
+"""Rooms, transports, producers and consumers as actors: pure deciders, and what runs them."""

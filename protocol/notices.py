@@ -1,0 +1,137 @@
+"""Notices: what the media plane tells the control plane.
+
+Each names the entry that it is about, so it goes to that entry's actor as a
+message and is journaled. Their rate is bounded by the plane: state notices
+come on change, scores at most once a second and entry.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from protocol.orders import SrtpProfile
+
+IceState = Literal["new", "connected", "disconnected", "failed"]
+DtlsState = Literal["connecting", "connected", "failed", "closed"]
+
+
+class _Notice(Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
+    """A notice; its type name is its tag."""
+
+
+class IceStateChanged(_Notice, frozen=True, kw_only=True):
+    """A first check verified, consent was lost (RFC 7675), or came back."""
+
+    transport: str
+    state: IceState
+    remote: str | None = None
+    """Selected remote address, `ip:port`."""
+
+
+class IceTupleChanged(_Notice, frozen=True, kw_only=True):
+    """The selected remote address of a connected transport is another one now."""
+
+    transport: str
+    remote: str
+
+
+class DtlsReceived(_Notice, frozen=True, kw_only=True):
+    """DTLS records from a verified tuple, a datagram each. For the DTLS driver, not for actors."""
+
+    transport: str
+    datagrams: tuple[bytes, ...]
+
+
+class DtlsStateChanged(_Notice, frozen=True, kw_only=True):
+    """How the handshake of a transport stands; said by the DTLS driver.
+
+    `reason` says why it failed, in a word: `fingerprint_mismatch`, `timeout`,
+    `alert`, `no_srtp_profile`, `protocol_error`.
+    """
+
+    transport: str
+    state: DtlsState
+    srtp_profile: SrtpProfile | None = None
+    reason: str | None = None
+
+
+class ProducerStreamLearned(_Notice, frozen=True, kw_only=True):
+    """The SSRCs of an encoding that had been announced by rid or mid alone."""
+
+    producer: str
+    encoding: int
+    """Index into the producer's encodings."""
+    ssrc: int
+    rtx_ssrc: int | None = None
+
+
+class ProducerActivityChanged(_Notice, frozen=True, kw_only=True):
+    """Media packets of a producer began to flow, or none came for `silence_ms` (2.5 s)."""
+
+    producer: str
+    active: bool
+
+
+class ProducerScore(_Notice, frozen=True, kw_only=True):
+    """How well a producer's streams arrive: 0 (nothing) to 10 (no loss), one an encoding."""
+
+    producer: str
+    scores: tuple[int, ...]
+
+
+class ConsumerScore(_Notice, frozen=True, kw_only=True):
+    """How well a viewer receives: 0 to 10, from its receiver reports, and its producer's score."""
+
+    consumer: str
+    score: int
+    producer_score: int
+
+
+class LayersChanged(_Notice, frozen=True, kw_only=True):
+    """The layers that a consumer sends now; None when it sends nothing."""
+
+    consumer: str
+    spatial_layer: int | None
+    temporal_layer: int | None
+
+
+class KeyFrameRequested(_Notice, frozen=True, kw_only=True):
+    """A keyframe request went to the publisher, for `requests` askers since the last one."""
+
+    producer: str
+    encoding: int
+    requests: int
+
+
+class OrderRefused(_Notice, frozen=True, kw_only=True):
+    """An order could not be carried out: the tables disagree. Said by the plane's face."""
+
+    kind: Literal["transport", "producer", "consumer"]
+    id: str
+    code: str
+    message: str
+
+
+class PlaneLost(_Notice, frozen=True, kw_only=True):
+    """The plane process that carried this entry is gone; said once to each transport."""
+
+    transport: str
+    reason: str
+
+
+Notice = (
+    IceStateChanged
+    | IceTupleChanged
+    | DtlsReceived
+    | DtlsStateChanged
+    | ProducerStreamLearned
+    | ProducerActivityChanged
+    | ProducerScore
+    | ConsumerScore
+    | LayersChanged
+    | KeyFrameRequested
+    | OrderRefused
+    | PlaneLost
+)

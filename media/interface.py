@@ -65,7 +65,7 @@ class PlaneDown(Struct, frozen=True, kw_only=True):
 PlaneItem = Notice | PlaneUp | PlaneDown
 
 
-class PlaneUnavailable(Exception):
+class PlaneUnavailable(Exception):  # noqa: N818 - a state of the plane, as trio names its own
     """A question to the plane could not be answered: it is down, too slow, or refused it."""
 
 
@@ -88,7 +88,7 @@ class MediaPlane(Protocol):
         ...
 
     def submit(self, orders: Sequence[Order]) -> None:
-        """Sends orders after all those submitted before. Never waits, never raises.
+        """Send orders after all those submitted before; never wait, never raise.
 
         While the plane is down they are dropped: all that a dead plane carried
         is reported lost, and after `PlaneUp` all rows are submitted again. An
@@ -102,12 +102,12 @@ class MediaPlane(Protocol):
     async def query_stats(
         self, ids: Sequence[str], *, timeout_s: float = QUERY_TIMEOUT_S
     ) -> tuple[Stats, ...]:
-        """Statistics of the named entries, unknown ids left out.
+        """Return the statistics of the named entries, unknown ids left out.
 
         Raises `PlaneUnavailable`.
         """
         ...
 
     async def describe(self, *, timeout_s: float = QUERY_TIMEOUT_S) -> Table:
-        """The whole table of the plane. Raises `PlaneUnavailable`."""
+        """Return the whole table of the plane. Raises `PlaneUnavailable`."""
         ...

@@ -1,0 +1,25 @@
+"""Walking a room's log: every envelope must follow the one before, in position and in hash."""
+
+from collections.abc import Sequence
+
+from protocol.envelope import Envelope, chain
+from replay.store.errors import LogDamaged
+from replay.store.interface import Head
+
+WRONG_HASH = "the hash does not fit the content and the hash before it"
+
+
+def follow(head: Head, room: str, envelopes: Sequence[Envelope]) -> tuple[Head, LogDamaged | None]:
+    """Walk `envelopes` from `head`; give the sound end and, if they go on from there, the damage.
+
+    The sound ones are those up to the position of the head that is returned.
+    """
+    position, previous_hash = head.position, head.hash
+    for envelope in envelopes:
+        if envelope.position != position + 1:
+            found = LogDamaged(room, position + 1, f"next is position {envelope.position}")
+            return Head(position, previous_hash), found
+        if chain(previous_hash, room, envelope.position, envelope) != envelope.hash:
+            return Head(position, previous_hash), LogDamaged(room, position + 1, WRONG_HASH)
+        position, previous_hash = envelope.position, envelope.hash
+    return Head(position, previous_hash), None

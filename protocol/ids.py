@@ -11,7 +11,7 @@ from typing import Annotated, NewType
 
 from msgspec import Meta
 
-RoomId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+RoomId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")]
 """A room's name, chosen by clients: 1 to 64 letters, digits, `-` and `_`."""
 
 EntityId = Annotated[str, Meta(min_length=1, max_length=64)]

@@ -1,0 +1,77 @@
+"""How messages and events are written in the log: msgpack maps under a type name and a version.
+
+Names are those of the classes, and stay what they are for ever. A class whose
+shape changes gets a higher version in `_VERSIONS` and an upcaster from the one
+before in `_UPCASTERS`; old payloads are upcast when they are read, never
+rewritten. Readers of another version than they know raise `UnknownType`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+import msgspec
+
+from protocol import commands, events, messages, notices
+
+
+class UnknownType(Exception):
+    """A type, or a version of it, that this program does not know: the log is of a newer one."""
+
+
+_TYPES: dict[str, type[msgspec.Struct]] = {
+    kind.__name__: kind
+    for kind in (
+        *get_args(commands.Command),
+        *get_args(messages.Message),
+        *get_args(notices.Notice),
+        *get_args(events.Event),
+    )
+}
+_VERSIONS: dict[str, int] = {}
+"""Versions above 1."""
+_UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""From a type's version to the next."""
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_decoders = {name: msgspec.msgpack.Decoder(kind) for name, kind in _TYPES.items()}
+
+
+def encode(value: msgspec.Struct) -> bytes:
+    """The payload of a message or an event: the same bytes for the same value, always."""
+    assert type(value).__name__ in _TYPES
+    return _encoder.encode(value)
+
+
+def type_of(value: msgspec.Struct) -> str:
+    """Name under which `value` stands in the log."""
+    return type(value).__name__
+
+
+def version_of(type_name: str) -> int:
+    """The version of a type that this program writes."""
+    return _VERSIONS.get(type_name, 1)
+
+
+def decode(type_name: str, version: int, data: bytes) -> Any:
+    """The message or event in a payload, upcast to today's shape.
+
+    Raises `UnknownType` for names and versions of the future, and
+    `msgspec.ValidationError` or `msgspec.DecodeError` for payloads that do not fit.
+    """
+    decoder = _decoders.get(type_name)
+    today = version_of(type_name)
+    if decoder is None or version > today:
+        raise UnknownType(f"{type_name} version {version}")
+    if version == today:
+        return decoder.decode(data)
+    payload = msgspec.msgpack.decode(data)
+    for step in range(version, today):
+        payload = _UPCASTERS[type_name, step](payload)
+    return msgspec.convert(payload, _TYPES[type_name])
+
+
+def state_bytes(state: object) -> bytes:
+    """A state in the one form that is hashed and compared: msgpack with sorted keys."""
+    return _encoder.encode(state)

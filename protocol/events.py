@@ -1,0 +1,426 @@
+"""Events: what actors have decided. State is built from these alone.
+
+Fields must suffice to rebuild state and to tell clients: nobody looks
+anything up. `reason` is a word from `docs/closing.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from protocol.answers import ConsumerType
+from protocol.commands import Rights
+from protocol.messages import RoomSettings
+from protocol.notices import IceState
+from protocol.orders import (
+    ConsumerCodec,
+    ConsumerExtension,
+    HeaderExtension,
+    Kind,
+    ProducerCodec,
+    ProducerEncoding,
+    SrtpProfile,
+    WorkerInfo,
+)
+from protocol.rtp_parameters import RtpParameters
+from protocol.transport_parameters import DtlsFingerprint
+
+
+class _Event(Struct, frozen=True, kw_only=True):
+    """An event; the class's name is its type in the log."""
+
+
+# Any actor's.
+
+
+class CommandRefused(_Event, frozen=True, kw_only=True):
+    """A request was not met. Changes no state; tells why."""
+
+    code: str
+    message: str
+
+
+class ActorFailed(_Event, frozen=True, kw_only=True):
+    """A message broke an invariant of the actor, which was restarted from its events."""
+
+    message: str
+    """Type of the message that did it."""
+    error: str
+    """Type of the error and where it arose; never its text, which could quote a secret."""
+    failures: int
+    """How many there were within the supervisor's window."""
+
+
+# The room's.
+
+
+class RoomOpened(_Event, frozen=True, kw_only=True):
+    """The room is there; whatever stood before in the log belongs to an earlier session."""
+
+    settings: RoomSettings
+    workers: tuple[WorkerInfo, ...]
+
+
+class PlaneAttached(_Event, frozen=True, kw_only=True):
+    """A media plane carries the room from now on."""
+
+    workers: tuple[WorkerInfo, ...]
+
+
+class PlaneDetached(_Event, frozen=True, kw_only=True):
+    """No media plane carries the room."""
+
+    reason: str
+
+
+class PeerJoined(_Event, frozen=True, kw_only=True):
+    """A peer is in the room."""
+
+    peer: str
+    name: str
+    rights: Rights
+
+
+class PeerDetached(_Event, frozen=True, kw_only=True):
+    """A peer has no socket; it stays until `leaves_at_ns`."""
+
+    peer: str
+    leaves_at_ns: int
+
+
+class PeerAttached(_Event, frozen=True, kw_only=True):
+    """A peer came back on a new socket."""
+
+    peer: str
+    attachment: int
+
+
+class PeerLeft(_Event, frozen=True, kw_only=True):
+    """A peer is out of the room. Removals of what it had follow."""
+
+    peer: str
+    reason: str
+
+
+class TransportAdded(_Event, frozen=True, kw_only=True):
+    """A transport is in the room's directory."""
+
+    transport: str
+    peer: str
+    direction: Literal["send", "recv"]
+    worker: int
+
+
+class TransportRemoved(_Event, frozen=True, kw_only=True):
+    """A transport is gone. Removals of what it carried follow."""
+
+    transport: str
+    peer: str
+    reason: str
+
+
+class ProducerAdded(_Event, frozen=True, kw_only=True):
+    """A producer is in the room's directory."""
+
+    producer: str
+    peer: str
+    transport: str
+    kind: Kind
+    paused: bool
+    app_data: dict[str, Any]
+    rtp_parameters: RtpParameters
+    """As the publisher stated them."""
+    consumable: RtpParameters
+    """As viewers may get them, before their own capabilities."""
+
+
+class ProducerRemoved(_Event, frozen=True, kw_only=True):
+    """A producer is gone. Removals of its consumers follow."""
+
+    producer: str
+    peer: str
+    reason: str
+
+
+class ConsumerAdded(_Event, frozen=True, kw_only=True):
+    """A consumer is in the room's directory."""
+
+    consumer: str
+    peer: str
+    transport: str
+    producer: str
+
+
+class ConsumerRemoved(_Event, frozen=True, kw_only=True):
+    """A consumer is gone."""
+
+    consumer: str
+    peer: str
+    reason: str
+
+
+class ProducerPauseNoted(_Event, frozen=True, kw_only=True):
+    """The room's directory knows that a producer was paused or resumed."""
+
+    producer: str
+    paused: bool
+
+
+class StreamingStarted(_Event, frozen=True, kw_only=True):
+    """The room is live: the first packets of its first producer arrived."""
+
+    producer: str
+    peer: str
+
+
+class StreamingStopped(_Event, frozen=True, kw_only=True):
+    """The room is live no more: its last producer is gone."""
+
+    reason: str
+
+
+class RoomClosed(_Event, frozen=True, kw_only=True):
+    """The room's session is over."""
+
+    reason: str
+
+
+# A transport's.
+
+
+class TransportOpened(_Event, frozen=True, kw_only=True):
+    """A transport waits for its client."""
+
+    transport: str
+    peer: str
+    direction: Literal["send", "recv"]
+    worker: int
+    port: int
+    ice_ufrag: str
+    settings: RoomSettings
+
+
+class TransportConnecting(_Event, frozen=True, kw_only=True):
+    """The client's DTLS parameters are known; `dtls_role` is ours."""
+
+    dtls_role: Literal["client", "server"]
+    fingerprints: tuple[DtlsFingerprint, ...]
+    times_out_at_ns: int
+
+
+class IceRestarting(_Event, frozen=True, kw_only=True):
+    """New ICE credentials hold; the old ones until a check with the new verified."""
+
+    ice_ufrag: str
+
+
+class IceChanged(_Event, frozen=True, kw_only=True):
+    """ICE is in another state, or another address is selected."""
+
+    state: IceState
+    remote: str | None
+    closes_at_ns: int | None = None
+    """When the transport closes unless ICE comes back."""
+
+
+class DtlsConnected(_Event, frozen=True, kw_only=True):
+    """The handshake is done; media may flow."""
+
+    srtp_profile: SrtpProfile
+
+
+class TransportClosed(_Event, frozen=True, kw_only=True):
+    """The transport's actor ends."""
+
+    reason: str
+
+
+# A producer's.
+
+
+class ProducerOpened(_Event, frozen=True, kw_only=True):
+    """A producer is in the media plane."""
+
+    producer: str
+    peer: str
+    transport: str
+    kind: Kind
+    codecs: tuple[ProducerCodec, ...]
+    encodings: tuple[ProducerEncoding, ...]
+    header_extensions: tuple[HeaderExtension, ...]
+    mid: str | None
+    cname: str
+    paused: bool
+    app_data: dict[str, Any]
+
+
+class ProducerStreamBound(_Event, frozen=True, kw_only=True):
+    """The SSRCs of an encoding were learned from its packets."""
+
+    encoding: int
+    ssrc: int
+    rtx_ssrc: int | None
+
+
+class ProducerActive(_Event, frozen=True, kw_only=True):
+    """Packets flow, or have been missing for a while."""
+
+    active: bool
+
+
+class ProducerPaused(_Event, frozen=True, kw_only=True):
+    """The publisher paused it."""
+
+    producer: str
+    peer: str
+
+
+class ProducerResumed(_Event, frozen=True, kw_only=True):
+    """The publisher resumed it."""
+
+    producer: str
+    peer: str
+
+
+class ProducerScored(_Event, frozen=True, kw_only=True):
+    """How well its streams arrive, 0 to 10, one an encoding."""
+
+    producer: str
+    peer: str
+    scores: tuple[int, ...]
+
+
+class KeyFrameAsked(_Event, frozen=True, kw_only=True):
+    """The plane asked the publisher for a keyframe on behalf of `requests` askers."""
+
+    encoding: int
+    requests: int
+
+
+class ProducerClosed(_Event, frozen=True, kw_only=True):
+    """The producer's actor ends."""
+
+    reason: str
+
+
+# A consumer's.
+
+
+class ConsumerOpened(_Event, frozen=True, kw_only=True):
+    """A consumer is in the media plane, paused."""
+
+    consumer: str
+    peer: str
+    transport: str
+    producer: str
+    kind: Kind
+    type: ConsumerType
+    rtp_parameters: RtpParameters
+    codecs: tuple[ConsumerCodec, ...]
+    header_extensions: tuple[ConsumerExtension, ...]
+    producer_paused: bool
+
+
+class ConsumerPaused(_Event, frozen=True, kw_only=True):
+    """Paused by its viewer, or because its producer is."""
+
+    consumer: str
+    peer: str
+    by: Literal["viewer", "producer"]
+
+
+class ConsumerResumed(_Event, frozen=True, kw_only=True):
+    """Resumed by its viewer, or because its producer is."""
+
+    consumer: str
+    peer: str
+    by: Literal["viewer", "producer"]
+
+
+class ConsumerLayersPreferred(_Event, frozen=True, kw_only=True):
+    """The viewer wants no higher layers than these."""
+
+    spatial_layer: int
+    temporal_layer: int | None
+
+
+class ConsumerLayersChanged(_Event, frozen=True, kw_only=True):
+    """The plane sends these layers now; None: nothing."""
+
+    consumer: str
+    peer: str
+    spatial_layer: int | None
+    temporal_layer: int | None
+
+
+class ConsumerScored(_Event, frozen=True, kw_only=True):
+    """How well the viewer receives, 0 to 10."""
+
+    consumer: str
+    peer: str
+    score: int
+    producer_score: int
+
+
+class ViewerAskedKeyFrame(_Event, frozen=True, kw_only=True):
+    """The viewer asked for a keyframe over signaling."""
+
+    consumer: str
+
+
+class ConsumerClosed(_Event, frozen=True, kw_only=True):
+    """The consumer's actor ends."""
+
+    reason: str
+
+
+RoomEvent = (
+    RoomOpened
+    | PlaneAttached
+    | PlaneDetached
+    | PeerJoined
+    | PeerDetached
+    | PeerAttached
+    | PeerLeft
+    | TransportAdded
+    | TransportRemoved
+    | ProducerAdded
+    | ProducerRemoved
+    | ConsumerAdded
+    | ConsumerRemoved
+    | ProducerPauseNoted
+    | StreamingStarted
+    | StreamingStopped
+    | RoomClosed
+)
+TransportEvent = (
+    TransportOpened
+    | TransportConnecting
+    | IceRestarting
+    | IceChanged
+    | DtlsConnected
+    | TransportClosed
+)
+ProducerEvent = (
+    ProducerOpened
+    | ProducerStreamBound
+    | ProducerActive
+    | ProducerPaused
+    | ProducerResumed
+    | ProducerScored
+    | KeyFrameAsked
+    | ProducerClosed
+)
+ConsumerEvent = (
+    ConsumerOpened
+    | ConsumerPaused
+    | ConsumerResumed
+    | ConsumerLayersPreferred
+    | ConsumerLayersChanged
+    | ConsumerScored
+    | ViewerAskedKeyFrame
+    | ConsumerClosed
+)
+Event = RoomEvent | TransportEvent | ProducerEvent | ConsumerEvent | CommandRefused | ActorFailed

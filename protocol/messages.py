@@ -1,0 +1,204 @@
+"""Messages between actors and from the house to actors; all are journaled like commands.
+
+Clients' commands stand in `protocol.commands`, the media plane's notices in
+`protocol.notices`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from protocol.answers import ConsumerType
+from protocol.ids import Address
+from protocol.orders import (
+    ConsumerCodec,
+    ConsumerExtension,
+    HeaderExtension,
+    Kind,
+    ProducerCodec,
+    ProducerEncoding,
+    WorkerInfo,
+)
+from protocol.rtp_parameters import RtpCapabilities, RtpParameters
+from protocol.transport_parameters import DtlsFingerprint
+
+
+class RoomSettings(Struct, frozen=True, kw_only=True):
+    """The server's settings that a room decides by; in the log, so that a replay has them."""
+
+    router_rtp_capabilities: RtpCapabilities
+    announced_ips: tuple[str, ...]
+    """Addresses in ICE candidates, the preferred one first."""
+    fingerprints: tuple[DtlsFingerprint, ...]
+    """Of the server's DTLS certificate."""
+    peers_max: int = 2000
+    transports_per_peer_max: int = 4
+    producers_per_peer_max: int = 8
+    consumers_per_peer_max: int = 64
+    resume_grace_ns: int = 30_000_000_000
+    """How long a peer without a socket stays."""
+    empty_room_linger_ns: int = 15_000_000_000
+    """How long a room without peers stays."""
+    ice_failed_grace_ns: int = 30_000_000_000
+    """How long a transport that lost ICE waits for a restart."""
+    connect_timeout_ns: int = 30_000_000_000
+    """How long a transport may take from `connectTransport` to finished DTLS."""
+
+
+class _Message(Struct, frozen=True, kw_only=True):
+    """A message; the class's name is its type in the log."""
+
+
+class TimerFired(_Message, frozen=True, kw_only=True):
+    """A deadline that the actor's state had asked for is reached."""
+
+    name: str
+
+
+class Close(_Message, frozen=True, kw_only=True):
+    """Close yourself; sent by the room to the actors of what it removed."""
+
+    reason: str
+
+
+# To the room.
+
+
+class OpenRoom(_Message, frozen=True, kw_only=True):
+    """First message of a room."""
+
+    settings: RoomSettings
+    workers: tuple[WorkerInfo, ...]
+    """Of the media plane; empty while it is down."""
+
+
+class SocketLost(_Message, frozen=True, kw_only=True):
+    """A peer's socket is gone. Ignored when a later attachment took its place."""
+
+    peer: str
+    attachment: int
+
+
+class EvictPeer(_Message, frozen=True, kw_only=True):
+    """Remove a peer, as an operator or a rule of the gateway wants it."""
+
+    peer: str
+    reason: str
+
+
+class PlaneStarted(_Message, frozen=True, kw_only=True):
+    """A media plane is there; transports can be made."""
+
+    workers: tuple[WorkerInfo, ...]
+
+
+class PlaneStopped(_Message, frozen=True, kw_only=True):
+    """The media plane is gone with all that it carried."""
+
+    reason: str
+
+
+class ControlRestarted(_Message, frozen=True, kw_only=True):
+    """The control process came back: no peer has a socket any more."""
+
+
+class CloseRoom(_Message, frozen=True, kw_only=True):
+    """Close the room, for example because the server stops."""
+
+    reason: str
+
+
+class ChildClosed(_Message, frozen=True, kw_only=True):
+    """A transport, producer or consumer has closed by its own decision."""
+
+    child: Address
+    reason: str
+
+
+class ChildFailed(_Message, frozen=True, kw_only=True):
+    """The supervisor gave up an actor."""
+
+    child: Address
+    reason: str
+
+
+class ProducerPauseChanged(_Message, frozen=True, kw_only=True):
+    """A producer was paused or resumed: from it to the room, from the room to its consumers."""
+
+    producer: str
+    paused: bool
+
+
+class ProducerWentLive(_Message, frozen=True, kw_only=True):
+    """A producer's first packets arrived."""
+
+    producer: str
+
+
+# To a transport, producer or consumer: the first message.
+
+
+class OpenTransport(_Message, frozen=True, kw_only=True):
+    """First message of a transport."""
+
+    transport: str
+    peer: str
+    direction: Literal["send", "recv"]
+    worker: int
+    port: int
+    """UDP port of the worker."""
+    ice_ufrag: str
+    settings: RoomSettings
+
+
+class OpenProducer(_Message, frozen=True, kw_only=True):
+    """First message of a producer, with what the plane must know to demultiplex and rewrite."""
+
+    producer: str
+    peer: str
+    transport: str
+    kind: Kind
+    codecs: tuple[ProducerCodec, ...]
+    encodings: tuple[ProducerEncoding, ...]
+    header_extensions: tuple[HeaderExtension, ...]
+    mid: str | None
+    cname: str
+    paused: bool
+    app_data: dict[str, Any]
+
+
+class OpenConsumer(_Message, frozen=True, kw_only=True):
+    """First message of a consumer."""
+
+    consumer: str
+    peer: str
+    transport: str
+    producer: str
+    kind: Kind
+    type: ConsumerType
+    rtp_parameters: RtpParameters
+    codecs: tuple[ConsumerCodec, ...]
+    header_extensions: tuple[ConsumerExtension, ...]
+    producer_paused: bool
+
+
+Message = (
+    TimerFired
+    | Close
+    | OpenRoom
+    | SocketLost
+    | EvictPeer
+    | PlaneStarted
+    | PlaneStopped
+    | ControlRestarted
+    | CloseRoom
+    | ChildClosed
+    | ChildFailed
+    | ProducerPauseChanged
+    | ProducerWentLive
+    | OpenTransport
+    | OpenProducer
+    | OpenConsumer
+)

@@ -1,0 +1,180 @@
+"""Notifications: what clients are told of events, as a pure view of the log.
+
+Because they are derived from events and bear the event's position, a client
+that lost its socket gets exactly what it missed by reading the log again, even
+after the server restarted. One event gives at most one notification.
+
+Structure (who and what is in the room) is told by the room's events;
+behaviour (paused, layers, score) by the actor that it happens to. What a client
+asked for itself and has been answered is not told to it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from protocol import events
+from protocol.answers import PeerView, ProducerView
+from protocol.events import Event
+
+REQUESTED = "requested"
+"""The reason of whatever a client closed by its own request."""
+
+
+class Everyone(NamedTuple):
+    """All peers of the room except one."""
+
+    but: str | None = None
+
+
+class Only(NamedTuple):
+    """One peer."""
+
+    peer: str
+
+
+Audience = Everyone | Only
+
+
+class Notification(NamedTuple):
+    """Name, data in the wire's words, and who is told."""
+
+    name: str
+    data: dict[str, Any]
+    audience: Audience
+
+    def concerns(self, peer: str) -> bool:
+        """Whether `peer` is told."""
+        match self.audience:
+            case Everyone(but):
+                return peer != but
+            case Only(only):
+                return peer == only
+
+
+def notification_of(event: Event) -> Notification | None:
+    """What clients are told of `event`, if anything."""
+    view = _VIEWS.get(type(event))
+    return view(event) if view is not None else None
+
+
+def _peer_joined(event: events.PeerJoined) -> Notification:
+    peer = PeerView(id=event.peer, name=event.name)
+    return Notification("peerJoined", {"peer": peer}, Everyone(but=event.peer))
+
+
+def _peer_left(event: events.PeerLeft) -> Notification:
+    return Notification(
+        "peerLeft", {"peer": event.peer, "reason": event.reason}, Everyone(but=event.peer)
+    )
+
+
+def _producer_added(event: events.ProducerAdded) -> Notification:
+    producer = ProducerView(
+        id=event.producer,
+        peer=event.peer,
+        kind=event.kind,
+        paused=event.paused,
+        app_data=event.app_data,
+    )
+    return Notification("producerAdded", {"producer": producer}, Everyone(but=event.peer))
+
+
+def _producer_removed(event: events.ProducerRemoved) -> Notification:
+    asked = event.peer if event.reason == REQUESTED else None
+    data = {"producer": event.producer, "reason": event.reason}
+    return Notification("producerClosed", data, Everyone(but=asked))
+
+
+def _producer_paused(event: events.ProducerPaused) -> Notification:
+    return Notification("producerPaused", {"producer": event.producer}, Everyone(but=event.peer))
+
+
+def _producer_resumed(event: events.ProducerResumed) -> Notification:
+    return Notification("producerResumed", {"producer": event.producer}, Everyone(but=event.peer))
+
+
+def _producer_scored(event: events.ProducerScored) -> Notification:
+    data = {"producer": event.producer, "score": list(event.scores)}
+    return Notification("score", data, Only(event.peer))
+
+
+def _transport_removed(event: events.TransportRemoved) -> Notification | None:
+    if event.reason == REQUESTED:
+        return None
+    data = {"transport": event.transport, "reason": event.reason}
+    return Notification("transportClosed", data, Only(event.peer))
+
+
+def _consumer_removed(event: events.ConsumerRemoved) -> Notification | None:
+    if event.reason == REQUESTED:
+        return None
+    data = {"consumer": event.consumer, "reason": event.reason}
+    return Notification("consumerClosed", data, Only(event.peer))
+
+
+def _consumer_paused(event: events.ConsumerPaused) -> Notification | None:
+    if event.by == "viewer":
+        return None
+    return Notification("consumerPaused", {"consumer": event.consumer}, Only(event.peer))
+
+
+def _consumer_resumed(event: events.ConsumerResumed) -> Notification | None:
+    if event.by == "viewer":
+        return None
+    return Notification("consumerResumed", {"consumer": event.consumer}, Only(event.peer))
+
+
+def _consumer_layers(event: events.ConsumerLayersChanged) -> Notification:
+    data = {
+        "consumer": event.consumer,
+        "spatialLayer": event.spatial_layer,
+        "temporalLayer": event.temporal_layer,
+    }
+    return Notification("layersChanged", data, Only(event.peer))
+
+
+def _consumer_scored(event: events.ConsumerScored) -> Notification:
+    data = {
+        "consumer": event.consumer,
+        "score": event.score,
+        "producerScore": event.producer_score,
+    }
+    return Notification("score", data, Only(event.peer))
+
+
+def _streaming_started(event: events.StreamingStarted) -> Notification:
+    data = {"producer": event.producer, "peer": event.peer}
+    return Notification("streamingStarted", data, Everyone())
+
+
+def _streaming_stopped(event: events.StreamingStopped) -> Notification:
+    return Notification("streamingStopped", {"reason": event.reason}, Everyone())
+
+
+def _room_closed(event: events.RoomClosed) -> Notification:
+    return Notification("roomClosed", {"reason": event.reason}, Everyone())
+
+
+_VIEWS: dict[type, Callable[[Any], Notification | None]] = {
+    events.PeerJoined: _peer_joined,
+    events.PeerLeft: _peer_left,
+    events.ProducerAdded: _producer_added,
+    events.ProducerRemoved: _producer_removed,
+    events.ProducerPaused: _producer_paused,
+    events.ProducerResumed: _producer_resumed,
+    events.ProducerScored: _producer_scored,
+    events.TransportRemoved: _transport_removed,
+    events.ConsumerRemoved: _consumer_removed,
+    events.ConsumerPaused: _consumer_paused,
+    events.ConsumerResumed: _consumer_resumed,
+    events.ConsumerLayersChanged: _consumer_layers,
+    events.ConsumerScored: _consumer_scored,
+    events.StreamingStarted: _streaming_started,
+    events.StreamingStopped: _streaming_stopped,
+    events.RoomClosed: _room_closed,
+}
+
+NOTIFYING_TYPES = tuple(kind.__name__ for kind in _VIEWS)
+"""Types of events, as the log names them, that clients may be told of."""

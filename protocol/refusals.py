@@ -12,8 +12,6 @@ import msgspec
 class RefusalCode(StrEnum):
     """The closed list of reasons. Clients branch on these words; they never change meaning."""
 
-    INVALID_RTP_CAPABILITIES = "invalid_rtp_capabilities"
-    """RTP capabilities that contradict themselves."""
     INVALID_RTP_PARAMETERS = "invalid_rtp_parameters"
     """RTP parameters that contradict themselves or exceed a bound."""
     UNSUPPORTED_CODEC = "unsupported_codec"

@@ -55,11 +55,15 @@ ScalabilityModeName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_]+\Z", max_lengt
 Uri = Annotated[str, Meta(pattern=r"^[\x21-\x7e]+\Z", max_length=255)]
 """Names a header extension (RFC 8285, 5)."""
 
-ParameterName = Annotated[str, Meta(pattern=r"^[\x21-\x7e]+\Z", max_length=64)]
+_ONE_LINE = Meta(pattern=r"^[^\x00-\x1f\x7f]*\Z")
+# Viewers put what publishers say into their SDP, where a line break would begin an attribute of
+# the publisher's making.
+
+ParameterName = Annotated[str, Meta(pattern=r"^[!-:<>-~]+\Z", max_length=64)]
 """Name of a format parameter, as in SDP's `a=fmtp`."""
 
 ParameterValue = (
-    Annotated[str, Meta(max_length=1024)]
+    Annotated[str, _ONE_LINE, Meta(max_length=1024)]
     | Annotated[int, Meta(ge=-(2**53), le=2**53)]
     | float
     | None
@@ -112,8 +116,10 @@ def _check_finite(owner: str, *values: object) -> None:
 class RtcpFeedback(_Rtp, frozen=True, kw_only=True):
     """One kind of feedback that a codec takes (RFC 4585, 4.2), such as `nack` with `pli`."""
 
-    type: Annotated[str, Meta(min_length=1, max_length=32)]
-    parameter: Annotated[str, Meta(max_length=64)] | None = msgspec.field(default_factory=_no_text)
+    type: Annotated[str, _ONE_LINE, Meta(min_length=1, max_length=32)]
+    parameter: Annotated[str, _ONE_LINE, Meta(max_length=64)] | None = msgspec.field(
+        default_factory=_no_text
+    )
 
 
 RtcpFeedbacks = Annotated[tuple[RtcpFeedback, ...], Meta(max_length=32)]
@@ -206,8 +212,9 @@ class RtpEncodingParameters(_Rtp, frozen=True, kw_only=True):
 class RtcpParameters(_Rtp, frozen=True, kw_only=True):
     """RTCP of a stream."""
 
-    cname: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
-    """Canonical name of RFC 3550, 6.5.1: at most 255 bytes of UTF-8."""
+    cname: Annotated[str, _ONE_LINE, Meta(max_length=255)] | None = None
+    """Canonical name of RFC 3550, 6.5.1: at most 255 bytes of UTF-8. Simulcasting browsers leave it
+    empty, which stands for none."""
     reduced_size: bool | None = msgspec.field(default_factory=_true)
     """Whether RTCP packets may be sent alone (RFC 5506)."""
 
@@ -220,7 +227,7 @@ class RtpParameters(_Rtp, frozen=True, kw_only=True):
     """A stream as it is sent: by an endpoint to a producer, or by a consumer to an endpoint."""
 
     mid: Mid | None = None
-    msid: Annotated[str, Meta(max_length=256)] | None = None
+    msid: Annotated[str, _ONE_LINE, Meta(max_length=256)] | None = None
     """Media stream to which the track belongs (RFC 8830)."""
     codecs: Annotated[tuple[RtpCodecParameters, ...], Meta(max_length=64)]
     header_extensions: Annotated[tuple[RtpHeaderExtensionParameters, ...], Meta(max_length=64)] = (

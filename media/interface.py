@@ -65,7 +65,7 @@ class PlaneDown(Struct, frozen=True, kw_only=True):
 PlaneItem = Notice | PlaneUp | PlaneDown
 
 
-class PlaneUnavailable(Exception):  # noqa: N818 - a state of the plane, as trio names its own
+class PlaneUnavailable(Exception):
     """A question to the plane could not be answered: it is down, too slow, or refused it."""
 
 

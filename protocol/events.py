@@ -14,16 +14,7 @@ from protocol.answers import ConsumerType
 from protocol.commands import Rights
 from protocol.messages import RoomSettings
 from protocol.notices import IceState
-from protocol.orders import (
-    ConsumerCodec,
-    ConsumerExtension,
-    HeaderExtension,
-    Kind,
-    ProducerCodec,
-    ProducerEncoding,
-    SrtpProfile,
-    WorkerInfo,
-)
+from protocol.orders import Kind, SetConsumer, SetProducer, SrtpProfile, WorkerInfo
 from protocol.rtp_parameters import RtpParameters
 from protocol.transport_parameters import DtlsFingerprint
 
@@ -61,6 +52,8 @@ class RoomOpened(_Event, frozen=True, kw_only=True):
 
     settings: RoomSettings
     workers: tuple[WorkerInfo, ...]
+    closes_at_ns: int
+    """When the room closes if nobody joins."""
 
 
 class PlaneAttached(_Event, frozen=True, kw_only=True):
@@ -102,6 +95,8 @@ class PeerLeft(_Event, frozen=True, kw_only=True):
 
     peer: str
     reason: str
+    room_closes_at_ns: int | None = None
+    """When the room closes if nobody joins; said with the last peer."""
 
 
 class TransportAdded(_Event, frozen=True, kw_only=True):
@@ -131,9 +126,10 @@ class ProducerAdded(_Event, frozen=True, kw_only=True):
     paused: bool
     app_data: dict[str, Any]
     rtp_parameters: RtpParameters
-    """As the publisher stated them."""
+    """As negotiated with the publisher."""
     consumable: RtpParameters
     """As viewers may get them, before their own capabilities."""
+    type: ConsumerType
 
 
 class ProducerRemoved(_Event, frozen=True, kw_only=True):
@@ -151,6 +147,8 @@ class ConsumerAdded(_Event, frozen=True, kw_only=True):
     peer: str
     transport: str
     producer: str
+    ssrcs: tuple[int, ...]
+    """Its own and that of its RTX stream."""
 
 
 class ConsumerRemoved(_Event, frozen=True, kw_only=True):
@@ -243,17 +241,8 @@ class TransportClosed(_Event, frozen=True, kw_only=True):
 class ProducerOpened(_Event, frozen=True, kw_only=True):
     """A producer is in the media plane."""
 
-    producer: str
     peer: str
-    transport: str
-    kind: Kind
-    codecs: tuple[ProducerCodec, ...]
-    encodings: tuple[ProducerEncoding, ...]
-    header_extensions: tuple[HeaderExtension, ...]
-    mid: str | None
-    cname: str
-    paused: bool
-    app_data: dict[str, Any]
+    row: SetProducer
 
 
 class ProducerStreamBound(_Event, frozen=True, kw_only=True):
@@ -311,15 +300,10 @@ class ProducerClosed(_Event, frozen=True, kw_only=True):
 class ConsumerOpened(_Event, frozen=True, kw_only=True):
     """A consumer is in the media plane, paused."""
 
-    consumer: str
     peer: str
-    transport: str
-    producer: str
-    kind: Kind
     type: ConsumerType
     rtp_parameters: RtpParameters
-    codecs: tuple[ConsumerCodec, ...]
-    header_extensions: tuple[ConsumerExtension, ...]
+    row: SetConsumer
     producer_paused: bool
 
 

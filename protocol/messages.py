@@ -6,21 +6,13 @@ Clients' commands stand in `protocol.commands`, the media plane's notices in
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec import Struct
 
 from protocol.answers import ConsumerType
 from protocol.ids import Address
-from protocol.orders import (
-    ConsumerCodec,
-    ConsumerExtension,
-    HeaderExtension,
-    Kind,
-    ProducerCodec,
-    ProducerEncoding,
-    WorkerInfo,
-)
+from protocol.orders import SetConsumer, SetProducer, WorkerInfo
 from protocol.rtp_parameters import RtpCapabilities, RtpParameters
 from protocol.transport_parameters import DtlsFingerprint
 
@@ -154,33 +146,19 @@ class OpenTransport(_Message, frozen=True, kw_only=True):
 
 
 class OpenProducer(_Message, frozen=True, kw_only=True):
-    """First message of a producer, with what the plane must know to demultiplex and rewrite."""
+    """First message of a producer, with its row in the plane's table."""
 
-    producer: str
     peer: str
-    transport: str
-    kind: Kind
-    codecs: tuple[ProducerCodec, ...]
-    encodings: tuple[ProducerEncoding, ...]
-    header_extensions: tuple[HeaderExtension, ...]
-    mid: str | None
-    cname: str
-    paused: bool
-    app_data: dict[str, Any]
+    row: SetProducer
 
 
 class OpenConsumer(_Message, frozen=True, kw_only=True):
-    """First message of a consumer."""
+    """First message of a consumer, with its row in the plane's table (paused)."""
 
-    consumer: str
     peer: str
-    transport: str
-    producer: str
-    kind: Kind
     type: ConsumerType
     rtp_parameters: RtpParameters
-    codecs: tuple[ConsumerCodec, ...]
-    header_extensions: tuple[ConsumerExtension, ...]
+    row: SetConsumer
     producer_paused: bool
 
 

@@ -3,8 +3,6 @@
 Whoever may not import this package (the actors) tells them apart by `code`.
 """
 
-# ruff: noqa: N818  An error is named by what happened; its code says the same on every wire.
-
 from typing import ClassVar, Self
 
 

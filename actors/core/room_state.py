@@ -1,0 +1,176 @@
+"""The room's directory: who is in it, and what hangs on what.
+
+A transport belongs to a peer, a producer to a transport, a consumer to a
+transport and a producer. The indexes below are ordered sets (maps to None), so
+that a removal names what it removes in the order of its making, everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from protocol import events
+from protocol.answers import ConsumerType
+from protocol.commands import Rights
+from protocol.messages import RoomSettings
+from protocol.orders import Kind, WorkerInfo
+from protocol.rtp_parameters import RtpParameters
+
+Ids = dict[str, None]
+
+
+class PeerEntry(Struct, kw_only=True):
+    """A peer; without a socket while `leaves_at_ns` is set."""
+
+    name: str
+    rights: Rights
+    attachment: int = 1
+    leaves_at_ns: int | None = None
+    transports: Ids = {}
+
+
+class TransportEntry(Struct, kw_only=True):
+    """A transport and what it carries."""
+
+    peer: str
+    direction: Literal["send", "recv"]
+    worker: int
+    producers: Ids = {}
+    consumers: Ids = {}
+    mids: int = 0
+    """How many mids its consumers have been given."""
+
+
+class ProducerEntry(Struct, kw_only=True):
+    """A producer and who consumes it."""
+
+    peer: str
+    transport: str
+    kind: Kind
+    type: ConsumerType
+    paused: bool
+    app_data: dict[str, Any]
+    rtp_parameters: RtpParameters
+    consumable: RtpParameters
+    consumers: Ids = {}
+
+
+class ConsumerEntry(Struct, kw_only=True):
+    """A consumer."""
+
+    peer: str
+    transport: str
+    producer: str
+    ssrcs: tuple[int, ...]
+
+
+class RoomState(Struct, kw_only=True):
+    """State of a room; without settings until it is opened."""
+
+    settings: RoomSettings | None = None
+    workers: tuple[WorkerInfo, ...] = ()
+    peers: dict[str, PeerEntry] = {}
+    transports: dict[str, TransportEntry] = {}
+    producers: dict[str, ProducerEntry] = {}
+    consumers: dict[str, ConsumerEntry] = {}
+    streaming: bool = False
+    closes_at_ns: int | None = None
+    """When it closes, as nobody is in it."""
+    closed: str | None = None
+    """Why it is closed."""
+
+
+def evolve(state: RoomState, event: Any) -> RoomState:
+    """Give the directory after `event`; changes and returns `state`."""
+    match event:
+        case events.RoomOpened():
+            return RoomState(
+                settings=event.settings, workers=event.workers, closes_at_ns=event.closes_at_ns
+            )
+        case events.PlaneAttached(workers=workers):
+            state.workers = workers
+        case events.PlaneDetached():
+            state.workers = ()
+        case events.PeerJoined() | events.PeerDetached() | events.PeerAttached():
+            _evolve_peer(state, event)
+        case events.PeerLeft(peer=peer):
+            del state.peers[peer]
+            state.closes_at_ns = event.room_closes_at_ns
+        case events.TransportAdded():
+            state.transports[event.transport] = TransportEntry(
+                peer=event.peer, direction=event.direction, worker=event.worker
+            )
+            state.peers[event.peer].transports[event.transport] = None
+        case events.ProducerAdded():
+            state.producers[event.producer] = ProducerEntry(
+                peer=event.peer,
+                transport=event.transport,
+                kind=event.kind,
+                type=event.type,
+                paused=event.paused,
+                app_data=event.app_data,
+                rtp_parameters=event.rtp_parameters,
+                consumable=event.consumable,
+            )
+            state.transports[event.transport].producers[event.producer] = None
+        case events.ConsumerAdded():
+            state.consumers[event.consumer] = ConsumerEntry(
+                peer=event.peer,
+                transport=event.transport,
+                producer=event.producer,
+                ssrcs=event.ssrcs,
+            )
+            transport = state.transports[event.transport]
+            transport.consumers[event.consumer] = None
+            transport.mids += 1
+            state.producers[event.producer].consumers[event.consumer] = None
+        case events.TransportRemoved() | events.ProducerRemoved() | events.ConsumerRemoved():
+            _evolve_removal(state, event)
+        case events.ProducerPauseNoted(producer=producer, paused=paused):
+            state.producers[producer].paused = paused
+        case events.StreamingStarted():
+            state.streaming = True
+        case events.StreamingStopped():
+            state.streaming = False
+        case events.RoomClosed(reason=reason):
+            return RoomState(settings=state.settings, closed=reason)
+    return state
+
+
+def _evolve_peer(
+    state: RoomState, event: events.PeerJoined | events.PeerDetached | events.PeerAttached
+) -> None:
+    match event:
+        case events.PeerJoined():
+            state.peers[event.peer] = PeerEntry(name=event.name, rights=event.rights)
+            state.closes_at_ns = None
+        case events.PeerDetached():
+            state.peers[event.peer].leaves_at_ns = event.leaves_at_ns
+        case events.PeerAttached():
+            entry = state.peers[event.peer]
+            entry.attachment = event.attachment
+            entry.leaves_at_ns = None
+
+
+def _evolve_removal(
+    state: RoomState,
+    event: events.TransportRemoved | events.ProducerRemoved | events.ConsumerRemoved,
+) -> None:
+    """Take an entry out, and out of the indexes of what it hung on if that is still there."""
+    match event:
+        case events.TransportRemoved(transport=transport):
+            entry = state.transports.pop(transport)
+            if owner := state.peers.get(entry.peer):
+                del owner.transports[transport]
+        case events.ProducerRemoved(producer=producer):
+            source = state.producers.pop(producer)
+            if carrier := state.transports.get(source.transport):
+                del carrier.producers[producer]
+        case events.ConsumerRemoved(consumer=consumer):
+            sink = state.consumers.pop(consumer)
+            if carrier := state.transports.get(sink.transport):
+                del carrier.consumers[consumer]
+            if feed := state.producers.get(sink.producer):
+                del feed.consumers[consumer]

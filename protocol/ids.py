@@ -6,6 +6,7 @@ that tells what they name, so that a reader of the log knows at sight.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Annotated, NewType
 
@@ -52,20 +53,29 @@ _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
 class Draw:
-    """Random choices from the entropy that came with a message.
+    """Random choices from the entropy that comes with a message.
 
     The same entropy and label give the same choice, so a replay draws what the
-    live system drew. Labels must differ within one decision.
+    live system drew. Labels must differ within one decision. The source is
+    asked only when a choice is made; then `entropy` must be kept with the message.
     """
 
     ENTROPY_BYTES = 16
 
-    def __init__(self, entropy: bytes) -> None:
-        assert len(entropy) == self.ENTROPY_BYTES
-        self._entropy = entropy
+    def __init__(self, source: Callable[[], bytes]) -> None:
+        self._source = source
+        self._entropy = b""
+
+    @property
+    def entropy(self) -> bytes:
+        """What was drawn from: `ENTROPY_BYTES`, or nothing if no choice was made."""
+        return self._entropy
 
     def bytes(self, label: str) -> bytes:
         """32 bytes that nobody can guess who does not know the entropy."""
+        if not self._entropy:
+            self._entropy = self._source()
+            assert len(self._entropy) == self.ENTROPY_BYTES
         return sha256(self._entropy + label.encode()).digest()
 
     def id(self, letter: str, label: str = "") -> str:

@@ -8,15 +8,15 @@ itself tells the room (`ChildClosed`), which removes whatever hung on it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from actors.core.closing import Removal, close_room
 from actors.core.decider import NOTHING, Context, Decider, Decision, Reply, Start, Tell
 from actors.core.room_state import RoomState, TransportEntry, evolve
 from protocol import events
 from protocol.answers import Done, Entered, Joined, PeerView, ProducerView
-from protocol.commands import Consume, CreateTransport, Join, Leave, Produce, Resume
-from protocol.ids import consumer_address, kind_of, producer_address, transport_address
+from protocol.commands import Command, Consume, CreateTransport, Join, Leave, Produce, Resume
+from protocol.ids import Address, consumer_address, kind_of, producer_address, transport_address
 from protocol.messages import (
     ChildClosed,
     ChildFailed,
@@ -42,6 +42,7 @@ from protocol.negotiation import (
     transport_conflict,
 )
 from protocol.notifications import REQUESTED
+from protocol.orders import WorkerInfo
 from protocol.refusals import Refusal, RefusalCode
 
 _EMPTY = "empty"
@@ -56,7 +57,9 @@ def _decide(state: RoomState, message: Any, context: Context) -> Decision | Refu
         )
         return Decision((opened,))
     if state.settings is None or state.closed is not None:
-        return Refusal(RefusalCode.ROOM_NOT_FOUND, "the room is closed")
+        if isinstance(message, get_args(Command)):
+            return Refusal(RefusalCode.ROOM_NOT_FOUND, "the room is closed")
+        return NOTHING
     match message:
         case Join():
             return _join(state, message, context)
@@ -180,7 +183,7 @@ def _create_transport(
     return Decision((added,), (start,))
 
 
-def _worker(state: RoomState, context: Context) -> Any:
+def _worker(state: RoomState, context: Context) -> WorkerInfo:
     """The worker of a new transport: that of the room's others, for a room stays on one.
 
     A room's first transport draws one, so that rooms spread over the workers.
@@ -350,7 +353,7 @@ def _timer(state: RoomState, name: str, context: Context) -> Decision:
     return removal.decision()
 
 
-def _remove_child(state: RoomState, child: Any, reason: str) -> Decision:
+def _remove_child(state: RoomState, child: Address, reason: str) -> Decision:
     removal = Removal(state, told=child)
     entity = child.partition("/")[2]
     match kind_of(child):

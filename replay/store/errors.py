@@ -1,22 +1,9 @@
 """Everything that can go wrong with the event log, each with a code from a closed list.
 
-Whoever may not import this package (the actors) tells them apart by `code`.
+Whoever may not import this package (the actors) catches `protocol.store_error.StoreError`.
 """
 
-from typing import ClassVar, Self
-
-
-class StoreError(Exception):
-    """Base of all errors of the event store. `code` names the kind, `str()` is one clear line."""
-
-    code: ClassVar[str] = "store_error"
-
-    def again(self) -> Self:
-        """Equal error without this one's traceback, so that each waiter raises one of its own."""
-        twin = type(self).__new__(type(self), *self.args)
-        twin.__dict__.update(self.__dict__)
-        twin.__cause__ = self.__cause__
-        return twin
+from protocol.store_error import StoreError as StoreError
 
 
 class PositionConflict(StoreError):

@@ -1,0 +1,111 @@
+"""How a room comes back from its log after the control process died.
+
+States are built from events. What a crash cut in two (an actor had decided,
+but its message to another never arrived) shows as states that disagree;
+`mend` gives the messages that bring them together again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from actors.core.consumer import ConsumerState
+from actors.core.deciders import decider_at
+from actors.core.producer import ProducerState
+from actors.core.room_state import RoomState
+from protocol import events
+from protocol.ids import (
+    ROOM,
+    Address,
+    consumer_address,
+    producer_address,
+    transport_address,
+)
+from protocol.messages import (
+    ChildClosed,
+    ChildFailed,
+    ControlRestarted,
+    ProducerPauseChanged,
+    ProducerWentLive,
+)
+
+States = dict[Address, Any]
+
+
+class Rebuild:
+    """Folds a room's events into the states of its actors, in order of position."""
+
+    def __init__(self) -> None:
+        self._states: States = {}
+
+    def apply(self, address: Address, event: Any) -> None:
+        """Take the next event of the room's log."""
+        if isinstance(event, events.RoomOpened):
+            self._states = {}
+        decider = decider_at(address)
+        state = self._states.get(address)
+        if state is None:
+            state = decider.initial()
+        self._states[address] = decider.evolve(state, event)
+
+    @property
+    def room(self) -> RoomState:
+        """The room's own state."""
+        state = self._states.get(ROOM)
+        return state if state is not None else RoomState()
+
+    def states(self) -> States:
+        """The states of the room and of all that stands in its directory, opened or not."""
+        if self.room.settings is None or self.room.closed is not None:
+            return {}
+        wanted = (ROOM, *children_of(self.room))
+        return {
+            address: self._states.get(address, decider_at(address).initial()) for address in wanted
+        }
+
+
+def rebuild(log: Iterable[tuple[Address, Any]]) -> States:
+    """States of a room that is open at the end of its log; none if it is closed."""
+    folding = Rebuild()
+    for address, event in log:
+        folding.apply(address, event)
+    return folding.states()
+
+
+def children_of(room: RoomState) -> tuple[Address, ...]:
+    """Addresses of all actors in a room's directory, owners first."""
+    return (
+        *map(transport_address, room.transports),
+        *map(producer_address, room.producers),
+        *map(consumer_address, room.consumers),
+    )
+
+
+def mend(states: States) -> list[tuple[Address, Any]]:
+    """Messages, by address, that a recovered room needs before anything else."""
+    room: RoomState = states[ROOM]
+    messages: list[tuple[Address, Any]] = []
+    for child in children_of(room):
+        state = states[child]
+        if state == decider_at(child).initial():
+            messages.append((ROOM, ChildFailed(child=child, reason="interrupted")))
+        elif state.closed is not None:
+            messages.append((ROOM, ChildClosed(child=child, reason=state.closed)))
+    for producer, entry in room.producers.items():
+        source: ProducerState = states[producer_address(producer)]
+        if source.row is None or source.closed is not None:
+            continue
+        if source.paused != entry.paused:
+            changed = ProducerPauseChanged(producer=producer, paused=source.paused)
+            messages.append((ROOM, changed))
+        if source.active and not room.streaming:
+            messages.append((ROOM, ProducerWentLive(producer=producer)))
+    for consumer, link in room.consumers.items():
+        address = consumer_address(consumer)
+        sink: ConsumerState = states[address]
+        paused = room.producers[link.producer].paused
+        if sink.row is not None and sink.producer_paused != paused:
+            messages.append((address, ProducerPauseChanged(producer=link.producer, paused=paused)))
+    messages.append((ROOM, ControlRestarted()))
+    return messages

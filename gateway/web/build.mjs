@@ -1,0 +1,58 @@
+/**
+ * Builds the pages: bundles gateway/web into gateway/static.
+ *
+ * Scripts, styles and images get their content's hash into their names, so that
+ * they may be cached for ever; the HTML files, which must not be, point at them.
+ * The same sources give the same bytes.
+ */
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const PAGES = ['index.html', 'host.html', 'viewer.html', '404.html'];
+const ENTRIES = ['start.js', 'host.js', 'viewer.js', 'style.css', 'assets/icons.svg', 'assets/favicon.svg'];
+const PREFIX = '/static/';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const web = join(root, 'gateway/web');
+const out = join(root, 'gateway/static');
+
+await rm(out, { recursive: true, force: true });
+await mkdir(out, { recursive: true });
+
+const { metafile } = await build({
+  absWorkingDir: root,
+  entryPoints: ENTRIES.map((entry) => `gateway/web/${entry}`),
+  outdir: 'gateway/static',
+  entryNames: '[name]-[hash]',
+  chunkNames: 'common-[hash]',
+  assetNames: '[name]-[hash]',
+  publicPath: PREFIX.slice(0, -1),
+  loader: { '.svg': 'copy' },
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  target: ['es2022', 'chrome111', 'firefox120', 'safari16.4'],
+  minify: true,
+  sourcemap: true,
+  legalComments: 'linked',
+  metafile: true,
+  logLevel: 'warning',
+});
+
+/** Of each entry, the address that a page uses. */
+const addresses = new Map();
+for (const [path, { entryPoint, inputs }] of Object.entries(metafile.outputs)) {
+  const source = entryPoint ?? (path.endsWith('.svg') && Object.keys(inputs)[0]);
+  if (source) addresses.set(PREFIX + basename(source), PREFIX + basename(path));
+}
+
+for (const page of PAGES) {
+  const html = await readFile(join(web, page), 'utf8');
+  const linked = html.replace(/\/static\/[\w.-]+/g, (address) => {
+    if (!addresses.has(address)) throw new Error(`${page}: nothing builds ${address}`);
+    return addresses.get(address);
+  });
+  await writeFile(join(out, page), linked);
+}

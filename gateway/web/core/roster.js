@@ -1,0 +1,110 @@
+/**
+ * Who and what is in a room, as the server told it. Pure: answers and
+ * notifications in, a picture of the room out.
+ */
+export class Roster {
+  /** This client's own peer id. */
+  self = null;
+  /** Whether the room's host is live. */
+  streaming = false;
+  /** Why the stream stopped last, until it starts again. */
+  stopReason = null;
+  /** @type {Map<string, {id: string, name: string}>} everyone else, by peer id */
+  peers = new Map();
+  /** @type {Map<string, {id, peer, kind, paused, appData}>} by producer id, own ones included */
+  producers = new Map();
+
+  /** Take the answer to `join` or `resume`: it describes the whole room. */
+  reset(answer) {
+    this.self = answer.peer;
+    this.peers = new Map();
+    for (const peer of answer.peers ?? []) this.#addPeer(peer);
+    this.producers = new Map();
+    for (const producer of answer.producers ?? []) this.#addProducer(producer);
+    this.streaming = Boolean(answer.streaming ?? this.producers.size);
+    if (this.streaming) this.stopReason = null;
+  }
+
+  /**
+   * Apply one notification.
+   * @returns {boolean} whether the picture changed
+   */
+  apply(event, data) {
+    switch (event) {
+      case 'peerJoined':
+        return this.#addPeer(data.peer);
+      case 'peerLeft':
+        return this.#removePeer(data.peer);
+      case 'producerAdded':
+        return this.#addProducer(data.producer);
+      case 'producerPaused':
+        return this.#setPaused(data.producer, true);
+      case 'producerResumed':
+        return this.#setPaused(data.producer, false);
+      case 'producerClosed':
+        return this.producers.delete(data.producer);
+      case 'streamingStarted':
+        return this.#setStreaming(true, null);
+      case 'streamingStopped':
+        return this.#setStreaming(false, data.reason ?? 'stopped');
+      case 'roomClosed':
+        this.peers.clear();
+        this.producers.clear();
+        this.#setStreaming(false, data.reason ?? 'room_closed');
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  /** Producers of others: what a viewer watches. */
+  get remoteProducers() {
+    return [...this.producers.values()].filter((producer) => producer.peer !== this.self);
+  }
+
+  /** Producers that the server holds for this client. */
+  get ownProducers() {
+    return [...this.producers.values()].filter((producer) => producer.peer === this.self);
+  }
+
+  /** The others that publish nothing: the audience. */
+  get viewers() {
+    const publishing = new Set([...this.producers.values()].map((producer) => producer.peer));
+    return [...this.peers.values()].filter((peer) => !publishing.has(peer.id));
+  }
+
+  #addPeer(peer) {
+    if (!peer?.id || peer.id === this.self) return false;
+    this.peers.set(peer.id, { id: peer.id, name: peer.name ?? '' });
+    return true;
+  }
+
+  #removePeer(id) {
+    let changed = this.peers.delete(id);
+    for (const producer of [...this.producers.values()]) {
+      if (producer.peer === id) changed = this.producers.delete(producer.id) || changed;
+    }
+    return changed;
+  }
+
+  #addProducer(producer) {
+    if (!producer?.id) return false;
+    const { id, peer, kind, paused = false, appData } = producer;
+    this.producers.set(id, { id, peer, kind, paused, appData: appData ?? {} });
+    return true;
+  }
+
+  #setPaused(id, paused) {
+    const producer = this.producers.get(id);
+    if (!producer || producer.paused === paused) return false;
+    this.producers.set(id, { ...producer, paused });
+    return true;
+  }
+
+  #setStreaming(streaming, reason) {
+    const changed = this.streaming !== streaming;
+    this.streaming = streaming;
+    this.stopReason = reason;
+    return changed;
+  }
+}

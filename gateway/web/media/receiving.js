@@ -1,0 +1,144 @@
+/**
+ * What this client watches: makes its consumers match the producers of others,
+ * over one receive transport. Safe to run again at any time.
+ */
+import { Link } from './link.js';
+import { SignalingError, isDisconnection } from '../core/errors.js';
+
+export class Receiving {
+  #device;
+  #request;
+  #onLink;
+  #link = null;
+  #held = new Map();
+  #unplayable = new Set();
+  #opening = null;
+
+  /** @param {(link: Link) => void} onLink called with each new transport */
+  constructor(device, request, onLink) {
+    this.#device = device;
+    this.#request = request;
+    this.#onLink = onLink;
+  }
+
+  get link() {
+    return this.#link;
+  }
+
+  /** The mediasoup-client Consumers, by producer id. */
+  get consumers() {
+    return new Map([...this.#held].map(([id, { consumer }]) => [id, consumer]));
+  }
+
+  /** Producers that this browser has no codec for. */
+  get unplayable() {
+    return this.#unplayable;
+  }
+
+  /**
+   * Create and close consumers until they match.
+   * @param {Array<{id: string, peer: string, kind: string, appData: object}>} producers
+   */
+  async reconcile(producers) {
+    const wanted = new Set(producers.map(({ id }) => id));
+    for (const id of [...this.#held.keys()]) if (!wanted.has(id)) await this.#unwatch(id);
+    for (const id of this.#unplayable) if (!wanted.has(id)) this.#unplayable.delete(id);
+    // All at once: mediasoup-client negotiates them in one step, which starts the stream sooner.
+    const results = await Promise.allSettled(producers.map((item) => this.#watch(item)));
+    const failed = results.find(({ status }) => status === 'rejected');
+    if (failed) throw failed.reason;
+  }
+
+  /** The server closed a consumer, or the producer behind it. */
+  consumerClosed({ consumer: id, producer }) {
+    for (const [key, { consumer }] of this.#held) {
+      if (consumer.id !== id && key !== producer) continue;
+      this.#held.delete(key);
+      consumer.close();
+      return true;
+    }
+    return false;
+  }
+
+  /** Forget the transport and all on it; `reconcile` then builds anew. */
+  drop() {
+    const link = this.#link;
+    this.#link = null;
+    this.#held.clear();
+    link?.close();
+    return link;
+  }
+
+  /** Ask the host for a whole picture, e.g. when the decoder is stuck. */
+  async requestKeyFrame(producer) {
+    const held = this.#held.get(producer);
+    if (held) await this.#request('requestKeyFrame', { consumer: held.consumer.id });
+  }
+
+  async #watch({ id, peer, appData }) {
+    if (this.#unplayable.has(id)) return;
+    try {
+      if (!this.#held.has(id)) await this.#consume(id, peer, appData);
+      await this.#resume(this.#held.get(id));
+    } catch (error) {
+      if (error.code === 'cannot_consume') this.#unplayable.add(id);
+      else if (!/^(producer|consumer)_(not_found|closed)$/.test(error.code)) throw error;
+    }
+  }
+
+  async #consume(producer, peer, appData) {
+    const link = await this.#openLink();
+    const { rtpParameters, ...answer } = await this.#request('consume', {
+      transport: link.id,
+      producer,
+      rtpCapabilities: this.#device.recvRtpCapabilities,
+    });
+    const consumer = await link.transport.consume({
+      id: answer.id,
+      producerId: producer,
+      kind: answer.kind,
+      rtpParameters,
+      // One stream a source: the browser then keeps its sound and picture in step.
+      streamId: `${peer}-${streamOf(appData)}`,
+    });
+    if (link !== this.#link) throw new SignalingError('transport_closed');
+    this.#held.set(producer, { consumer, resumed: false });
+  }
+
+  async #resume(held) {
+    if (!held || held.resumed) return;
+    await this.#request('resumeConsumer', { consumer: held.consumer.id });
+    held.resumed = true;
+  }
+
+  #openLink() {
+    if (this.#link) return this.#link;
+    // Several consumers start together: they share one attempt.
+    this.#opening ??= Link.open('recv', this.#device, this.#request)
+      .then((link) => {
+        this.#link = link;
+        this.#onLink(link);
+        return link;
+      })
+      .finally(() => {
+        this.#opening = null;
+      });
+    return this.#opening;
+  }
+
+  async #unwatch(id) {
+    const { consumer } = this.#held.get(id);
+    this.#held.delete(id);
+    consumer.close();
+    try {
+      await this.#request('closeConsumer', { consumer: consumer.id });
+    } catch (error) {
+      if (isDisconnection(error)) throw error; // else it is gone already
+    }
+  }
+}
+
+/** The stream that a producer belongs to: `camera` with `microphone`, `screen` with its sound. */
+export function streamOf(appData) {
+  return String(appData?.source ?? '').startsWith('screen') ? 'screen' : 'camera';
+}

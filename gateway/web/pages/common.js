@@ -1,0 +1,61 @@
+/** What host and viewer pages share: getting a session, and the debug face. */
+import { signalingUrl } from '../core/address.js';
+import { Session } from '../session.js';
+import { Signaling } from '../signaling.js';
+
+const CONFIG_TIMEOUT_MS = 4_000;
+
+/** Whether this browser has what every page needs. */
+export const hasWebRtc = () =>
+  typeof RTCPeerConnection === 'function' && typeof WebSocket === 'function';
+
+/**
+ * A session, not started yet.
+ * @param {object} join data of the `join` request
+ * @param {{watch: boolean}} options
+ */
+export async function openSession(join, options) {
+  const url = signalingUrl(await config(), location);
+  const session = new Session(new Signaling({ url, join }), options);
+  return session;
+}
+
+/**
+ * Let go of the session when the page goes, and look after it when the network changes.
+ * @param {() => Session | null} current
+ */
+export function watchPage(current) {
+  addEventListener('pagehide', () => current()?.close());
+  addEventListener('online', () => current()?.networkChanged());
+  navigator.connection?.addEventListener?.('change', () => current()?.networkChanged());
+  // A page that comes out of the browser's back-forward cache has lost its connections.
+  addEventListener('pageshow', ({ persisted }) => persisted && location.reload());
+}
+
+/**
+ * The face for tests and curious engineers: `window.reprise`.
+ * @param {() => Session | null} current
+ */
+export function exposeDebugFace(current) {
+  window.reprise = {
+    get session() {
+      return current();
+    },
+    /** W3C statistics as plain arrays: `{send: […] | null, recv: […] | null}`. */
+    async stats() {
+      const { send, recv } = (await current()?.stats()) ?? {};
+      const plain = (report) => (report ? [...report.values()] : null);
+      return { send: plain(send), recv: plain(recv) };
+    },
+  };
+}
+
+/** The server's settings for pages; null when it does not answer: the usual port may still do. */
+async function config() {
+  try {
+    const response = await fetch('/config.json', { signal: AbortSignal.timeout(CONFIG_TIMEOUT_MS) });
+    return response.ok ? await response.json() : null;
+  } catch {
+    return null;
+  }
+}

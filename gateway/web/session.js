@@ -1,0 +1,275 @@
+/**
+ * A session in a room: signaling, the picture of the room, and the media.
+ *
+ * It is told what is wanted (publications to send; whether to watch) and makes
+ * it so, again after every break: a lost socket, a failed connection, a transport
+ * that the server closed, a server that forgot the session.
+ *
+ * Events:
+ *   `change`                  anything that a page may want to show
+ *   `roomClosed` (reason)     the room is gone; joining is tried again unless closed now
+ *   `refused` (SignalingError) joining failed for good
+ *   `problem` (code)          `media_blocked`: the server is there, but packets do not get through;
+ *                             `unsupported`: this browser's WebRTC will not do
+ */
+import { Device } from 'mediasoup-client';
+import { Backoff } from './core/backoff.js';
+import { Emitter } from './core/emitter.js';
+import { isDisconnection, isNotAllowed } from './core/errors.js';
+import { Roster } from './core/roster.js';
+import { Receiving } from './media/receiving.js';
+import { Sending } from './media/sending.js';
+
+export class Session extends Emitter {
+  #signaling;
+  #watch;
+  #publications = new Map();
+  #media = null;
+  #backoff = new Backoff({ first_ms: 400, max_ms: 8_000 });
+  #timer = null;
+  #working = false;
+  #again = false;
+  #everJoined = false;
+
+  /** The room as the server describes it. */
+  roster = new Roster();
+  /** When the next attempt to connect comes (performance.now() ms), or null. */
+  retryAt_ms = null;
+
+  /**
+   * @param {import('./signaling.js').Signaling} signaling not started yet
+   * @param {object} options
+   * @param {boolean} options.watch consume what others publish
+   */
+  constructor(signaling, { watch }) {
+    super();
+    this.#signaling = signaling;
+    this.#watch = watch;
+    signaling.on('joined', (answer) => this.#onJoined(answer));
+    signaling.on('resumed', (answer) => this.#onResumed(answer));
+    signaling.on('notification', ({ event, data }) => this.#onNotification(event, data));
+    signaling.on('refused', (error) => this.emit('refused', error));
+    signaling.on('lost', () => this.emit('change'));
+    signaling.on('retry', ({ delay_ms }) => {
+      this.retryAt_ms = performance.now() + delay_ms;
+      this.emit('change');
+    });
+  }
+
+  /** Connect, join, and begin to do what is wanted. */
+  start() {
+    this.#signaling.start();
+  }
+
+  /** Leave the room and let go of everything. Publications' tracks are not stopped. */
+  close() {
+    clearTimeout(this.#timer);
+    this.#signaling.close();
+    this.#closeMedia();
+    this.#publications.clear();
+    this.removeAllListeners();
+  }
+
+  /** Whether the server answers now. */
+  get joined() {
+    return this.#signaling.state === 'joined';
+  }
+
+  /** Whether it ever did. */
+  get everJoined() {
+    return this.#everJoined;
+  }
+
+  /** Attempts to connect that failed in a row; the break itself is none. */
+  get attempts() {
+    if (this.joined) return 0;
+    return Math.max(0, this.#signaling.attempts - (this.#everJoined ? 1 : 0));
+  }
+
+  /** State of the connection that media takes: a connectionState, or `none`. */
+  get mediaState() {
+    const links = [this.#media?.sending.link, this.#media?.receiving.link].filter(Boolean);
+    const states = links.map(({ state }) => state);
+    for (const state of ['failed', 'disconnected', 'connecting', 'new', 'connected']) {
+      if (states.includes(state)) return state;
+    }
+    return 'none';
+  }
+
+  /** Consumers by producer id. */
+  get consumers() {
+    return this.#media?.receiving.consumers ?? new Map();
+  }
+
+  /** Whether something is published that this browser cannot play. */
+  get unplayable() {
+    return (this.#media?.receiving.unplayable.size ?? 0) > 0;
+  }
+
+  /** The mediasoup-client Producer of a source, or null. */
+  producer(source) {
+    return this.#media?.sending.producer(source) ?? null;
+  }
+
+  /** Whether every publication that has a track is on the server. */
+  get published() {
+    const wanted = [...this.#publications.values()].filter(({ track }) => track);
+    return wanted.length > 0 && wanted.every(({ source }) => this.producer(source));
+  }
+
+  /**
+   * Publish a source, or change how: its track, its pause.
+   * @param {Partial<import('./media/sending.js').Publication> & {source: string}} publication
+   */
+  publish(publication) {
+    const { source } = publication;
+    const before = this.#publications.get(source) ?? { track: null, paused: false };
+    this.#publications.set(source, { ...before, ...publication });
+    this.#work();
+  }
+
+  /** Publish a source no longer. */
+  unpublish(source) {
+    if (this.#publications.delete(source)) this.#work();
+  }
+
+  /** Ask the host for a whole picture. Failing is no matter: the next one will come. */
+  requestKeyFrame(producer) {
+    this.#media?.receiving.requestKeyFrame(producer).catch(() => {});
+  }
+
+  /** Statistics of the browser's connections: `send` and `recv`, each an RTCStatsReport or null. */
+  async stats() {
+    const { sending, receiving } = this.#media ?? {};
+    const of = (link) => (link && !link.transport.closed ? link.transport.getStats() : null);
+    const [send, recv] = await Promise.all([of(sending?.link), of(receiving?.link)]);
+    return { send, recv };
+  }
+
+  /** The network is back, or another one: look after everything at once. */
+  networkChanged() {
+    this.#signaling.retryNow();
+    this.#recoverLinks();
+  }
+
+  async #onJoined(answer) {
+    this.#everJoined = true;
+    this.retryAt_ms = null;
+    this.#closeMedia();
+    this.roster.reset(answer);
+    const media = { device: null, sending: null, receiving: null, closed: false };
+    try {
+      media.device = await Device.factory();
+      await media.device.load({ routerRtpCapabilities: answer.routerRtpCapabilities });
+    } catch (error) {
+      console.error(error);
+      this.emit('problem', 'unsupported');
+      return;
+    }
+    const request = (method, data) => this.#signaling.request(method, data);
+    const watchLink = (link) => this.#watchLink(media, link);
+    media.sending = new Sending(media.device, request, watchLink);
+    media.receiving = new Receiving(media.device, request, watchLink);
+    if (this.#signaling.session !== answer.session) return; // joined afresh meanwhile
+    this.#media = media;
+    this.emit('change');
+    this.#work();
+  }
+
+  async #onResumed(answer) {
+    this.retryAt_ms = null;
+    this.roster.reset(answer);
+    this.emit('change');
+    this.#recoverLinks();
+    try {
+      await this.#media?.sending.closeOrphans(this.#ownProducers());
+    } catch (error) {
+      if (!isDisconnection(error)) console.warn(error);
+    }
+    this.#work();
+  }
+
+  #onNotification(event, data) {
+    const media = this.#media;
+    let changed = this.roster.apply(event, data);
+    if (event === 'producerClosed') {
+      const ours = media?.sending.producerClosed(data.producer);
+      media?.receiving.consumerClosed({ producer: data.producer });
+      changed = changed || ours;
+    } else if (event === 'consumerClosed') {
+      changed = media?.receiving.consumerClosed({ consumer: data.consumer }) || changed;
+    } else if (event === 'transportClosed') {
+      for (const half of media ? [media.sending, media.receiving] : []) {
+        if (half.link?.id === data.transport) half.drop();
+      }
+      changed = true;
+    } else if (event === 'roomClosed') {
+      this.#closeMedia();
+      this.emit('roomClosed', data.reason);
+    }
+    if (!changed) return;
+    this.emit('change');
+    this.#work();
+  }
+
+  #watchLink(media, link) {
+    const half = link.direction === 'send' ? media.sending : media.receiving;
+    link.on('state', () => this.emit('change'));
+    link.on('dead', (neverConnected) => {
+      if (neverConnected) this.emit('problem', 'media_blocked');
+      half.drop();
+      this.#signaling.request('closeTransport', { transport: link.id }).catch(() => {});
+      this.emit('change');
+      this.#workLater();
+    });
+  }
+
+  #recoverLinks() {
+    this.#media?.sending.link?.recover();
+    this.#media?.receiving.link?.recover();
+  }
+
+  #closeMedia() {
+    const media = this.#media;
+    this.#media = null;
+    media?.sending.drop();
+    media?.receiving.drop();
+  }
+
+  #ownProducers() {
+    return new Map(this.roster.ownProducers.map((producer) => [producer.id, producer]));
+  }
+
+  /** Make it so. One run at a time; a change during a run causes another. */
+  async #work() {
+    clearTimeout(this.#timer);
+    this.#again = true;
+    if (this.#working) return;
+    this.#working = true;
+    while (this.#again && this.#media && this.joined) {
+      this.#again = false;
+      try {
+        await this.#media.sending.reconcile(this.#publications.values(), this.#ownProducers());
+        const watched = this.#watch ? this.roster.remoteProducers : [];
+        await this.#media?.receiving.reconcile(watched);
+        this.#backoff.reset();
+      } catch (error) {
+        this.#onWorkFailed(error);
+      }
+      this.emit('change');
+    }
+    this.#working = false;
+  }
+
+  #onWorkFailed(error) {
+    if (isDisconnection(error)) return; // joining or resuming starts the work again
+    console.warn(error);
+    if (isNotAllowed(error.code)) this.emit('refused', error);
+    else this.#workLater();
+  }
+
+  #workLater() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#work(), this.#backoff.next());
+  }
+}

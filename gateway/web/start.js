@@ -1,0 +1,26 @@
+/** The start page: go live, or watch a room. */
+import { roomOfText } from './core/address.js';
+import { $ } from './ui/dom.js';
+import { notes } from './words.js';
+
+const form = $('#watch');
+const input = $('#room');
+const hint = $('#room-hint');
+
+form.addEventListener('submit', (event) => {
+  event.preventDefault();
+  const room = roomOfText(input.value);
+  if (room === null) {
+    hint.textContent = notes.badRoom;
+    input.setAttribute('aria-invalid', 'true');
+    input.focus();
+    return;
+  }
+  const [fragment = ''] = /#.*$/.exec(input.value.trim()) ?? []; // a pasted link may bear a token
+  location.assign(`/viewer/${encodeURIComponent(room)}${fragment}`);
+});
+
+input.addEventListener('input', () => {
+  hint.textContent = '';
+  input.removeAttribute('aria-invalid');
+});

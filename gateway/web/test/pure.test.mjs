@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { isRoomId, randomRoomId, roomOfPath, roomOfText, setting, signalingUrl, viewerLink } from '../core/address.js';
+import { Backoff } from '../core/backoff.js';
+import { Emitter } from '../core/emitter.js';
+import { isNotAllowed, isPassing, isSessionGone } from '../core/errors.js';
+import { Ledger } from '../core/ledger.js';
+import { chooseCodec } from '../media/capture.js';
+import * as words from '../words.js';
+
+const of = (position, event = 'e', data = {}) => ({ position, event, data });
+
+test('backoff grows to its bound, with jitter below it', () => {
+  const highest = new Backoff({ first_ms: 100, max_ms: 1000, factor: 2, random: () => 0.999999 });
+  assert.deepEqual([1, 2, 3, 4, 5, 6].map(() => highest.next()), [100, 200, 400, 800, 1000, 1000]);
+  const lowest = new Backoff({ first_ms: 100, max_ms: 1000, factor: 2, random: () => 0 });
+  assert.deepEqual([lowest.next(), lowest.next()], [50, 100]);
+  lowest.reset();
+  assert.equal(lowest.next(), 50);
+});
+
+test('a ledger takes what is new, once, even out of order or with one position for two', () => {
+  const ledger = new Ledger();
+  ledger.reset(5);
+  assert.equal(ledger.take(of(5)), false);
+  assert.equal(ledger.take(of(8)), true);
+  assert.equal(ledger.take(of(7)), true);
+  assert.equal(ledger.take(of(8)), false);
+  assert.equal(ledger.take(of(8, 'f')), true);
+  assert.equal(ledger.take(of(8, 'e', { x: 1 })), true);
+  assert.equal(ledger.position, 8);
+  assert.equal(ledger.take(of(null)), true);
+  assert.equal(ledger.take(of(null)), true);
+});
+
+test('a ledger stays small and still refuses what it forgot', () => {
+  const ledger = new Ledger(3);
+  ledger.reset(0);
+  for (let position = 1; position <= 10; position += 1) assert.ok(ledger.take(of(position)));
+  for (let position = 1; position <= 10; position += 1) assert.ok(!ledger.take(of(position)));
+  assert.ok(ledger.take(of(11)));
+});
+
+test('error codes are sorted into gone, not allowed and passing', () => {
+  assert.ok(isSessionGone('session_expired') && !isSessionGone('forbidden'));
+  for (const code of ['forbidden', 'token_expired', 'invalid_token', 'token']) {
+    assert.ok(isNotAllowed(code), code);
+  }
+  assert.ok(!isNotAllowed('room_not_found') && !isNotAllowed('tokenless'));
+  assert.ok(isPassing('rate_limited') && !isPassing('room_not_found'));
+});
+
+test('emitters survive listeners that leave while they are called', () => {
+  const emitter = new Emitter();
+  const seen = [];
+  const off = emitter.on('x', () => {
+    seen.push(1);
+    off();
+  });
+  emitter.on('x', () => seen.push(2));
+  emitter.emit('x');
+  emitter.emit('x');
+  assert.deepEqual(seen, [1, 2, 2]);
+});
+
+test('room ids are read from ids, paths and whole links', () => {
+  assert.equal(roomOfText('  swift-aria-100 '), 'swift-aria-100');
+  assert.equal(roomOfText('https://x.example/viewer/swift-aria-100#token=t'), 'swift-aria-100');
+  for (const bad of ['', 'a b', '../x', 'https://x.example/', 'x'.repeat(65), '-x']) {
+    assert.equal(roomOfText(bad), null, bad);
+  }
+  assert.equal(roomOfPath('/viewer/a%20b'), 'a b');
+  assert.equal(roomOfPath('/viewer/%E0%A4%A'), null);
+  assert.equal(roomOfPath('/viewer/'), null);
+  assert.equal(viewerLink('http://h', 'r~1'), 'http://h/viewer/r~1');
+});
+
+test('random room ids are room ids and reach the ends of their lists', () => {
+  assert.equal(randomRoomId(() => 0), 'amber-anthem-100');
+  assert.equal(randomRoomId((bound) => bound - 1), 'warm-waltz-999');
+  for (let i = 0; i < 200; i += 1) assert.ok(isRoomId(randomRoomId()));
+});
+
+test('the fragment of an address goes before its query', () => {
+  const location = { search: '?token=query&codec=vp9', hash: '#token=fragment' };
+  assert.equal(setting(location, 'token'), 'fragment');
+  assert.equal(setting(location, 'codec'), 'vp9');
+  assert.equal(setting(location, 'name'), undefined);
+});
+
+test('signaling is at the configured address, else on the page’s host', () => {
+  const page = { protocol: 'http:', hostname: 'h.example' };
+  assert.equal(signalingUrl({ signalingUrl: 'wss://s.example/' }, page), 'wss://s.example/');
+  assert.equal(signalingUrl({ signalingUrl: null, signalingPort: 4001 }, page), 'ws://h.example:4001/');
+  assert.equal(signalingUrl(null, { ...page, protocol: 'https:' }), 'wss://h.example:3001/');
+});
+
+test('a codec is found by its name, in any case', () => {
+  const codecs = [{ mimeType: 'video/VP8' }, { mimeType: 'video/H264' }, { mimeType: 'video/rtx' }];
+  assert.equal(chooseCodec(codecs, 'h264'), codecs[1]);
+  assert.equal(chooseCodec(codecs, 'av1'), undefined);
+});
+
+test('figures are said for people', () => {
+  assert.equal(words.bitrate(1_840_000), '1.8 Mbit/s');
+  assert.equal(words.bitrate(64_400), '64 kbit/s');
+  assert.equal(words.share(0), '0 %');
+  assert.equal(words.share(0.0042), '0.4 %');
+  assert.equal(words.share(0.35), '35 %');
+  assert.equal(words.duration(7), '0:07');
+  assert.equal(words.duration(3_847), '1:04:07');
+  assert.equal(words.roundTrip(null), '–');
+  assert.equal(words.roundTrip(0.2), '1 ms');
+  assert.equal(words.picture({ width: 0, height: 0, fps: 0 }), '–');
+});
+
+test('an error without words of its own names its code', () => {
+  assert.match(words.ofError('weird_thing')[1], /weird_thing/);
+  assert.equal(words.ofError('denied')[0], 'The camera is not allowed');
+});

@@ -1,0 +1,51 @@
+/** What the tests share: a signaling client on a fake server, and waiting for events. */
+import { WebSocket } from 'ws';
+import { Backoff } from '../core/backoff.js';
+import { Signaling } from '../signaling.js';
+import { FakeServer } from './fake-server.mjs';
+
+/** A server and a client, both closed after the test. */
+export async function serverAndClient(t, options = {}) {
+  const server = await FakeServer.start();
+  const client = clientOf(t, server, options);
+  t.after(() => server.stop());
+  return { server, client };
+}
+
+/** One more client. It records its notifications and events. */
+export function clientOf(t, server, options = {}) {
+  const client = new Signaling({
+    url: server.url,
+    join: { room: 'r', create: true },
+    WebSocket,
+    backoff: new Backoff({ first_ms: 5, max_ms: 20 }),
+    ...options,
+  });
+  client.notifications = [];
+  client.events = [];
+  client.on('notification', (notification) => client.notifications.push(notification));
+  for (const event of ['joined', 'resumed', 'lost', 'retry', 'refused', 'welcome']) {
+    client.on(event, () => client.events.push(event));
+  }
+  t.after(() => client.close());
+  return client;
+}
+
+/** Resolves with the first argument of the next `event`. */
+export const next = (emitter, event) =>
+  new Promise((resolve) => {
+    const off = emitter.on(event, (value) => {
+      off();
+      resolve(value);
+    });
+  });
+
+/** Start and wait until joined. */
+export async function joined(client) {
+  const answer = next(client, 'joined');
+  client.start();
+  return answer;
+}
+
+/** Everything sent before has arrived once this is answered. */
+export const settled = (client) => client.request('getStats', {});

@@ -1,0 +1,130 @@
+/**
+ * The stage: one tile for each stream, the most important one large, others small
+ * in its corner. A tile is a video element; sound-only streams have one too, unseen.
+ */
+import { Emitter } from '../core/emitter.js';
+import { streamOf } from '../media/receiving.js';
+import { h } from './dom.js';
+
+/** More tiles than this would cover the picture. */
+const INSETS_MAX = 3;
+
+/**
+ * Events: `playing` (pictures or sound began), `blocked` (the browser wants a tap first)
+ */
+export class Stage extends Emitter {
+  #container;
+  #tiles = new Map();
+  #muted = true;
+
+  /** @param {HTMLElement} container gets the tiles */
+  constructor(container) {
+    super();
+    this.#container = container;
+  }
+
+  /** Whether something is being played now. */
+  get playing() {
+    return [...this.#tiles.values()].some(({ playing }) => playing);
+  }
+
+  /** Whether there is any sound to be heard. */
+  get hasSound() {
+    return [...this.#tiles.values()].some(({ stream }) => stream.getAudioTracks().length > 0);
+  }
+
+  get muted() {
+    return this.#muted;
+  }
+
+  /** Switch the sound of all tiles. Switching on needs a tap or key press of the user. */
+  set muted(muted) {
+    this.#muted = muted;
+    for (const { video } of this.#tiles.values()) {
+      video.muted = muted;
+      if (!muted) this.#play(video);
+    }
+  }
+
+  /** Try to play again, after a tap. */
+  play() {
+    for (const { video } of this.#tiles.values()) this.#play(video);
+  }
+
+  /**
+   * Show these tracks.
+   * @param {Array<{key: string, source: string, paused: boolean, track: MediaStreamTrack}>} items
+   *   tracks with one key are one stream
+   */
+  show(items) {
+    const groups = new Map();
+    for (const item of items) groups.set(item.key, [...(groups.get(item.key) ?? []), item]);
+    for (const [key, tile] of this.#tiles) {
+      if (groups.has(key)) continue;
+      this.#tiles.delete(key);
+      tile.video.remove();
+      tile.video.srcObject = null;
+    }
+    for (const [key, group] of groups) this.#update(key, group);
+    this.#arrange();
+  }
+
+  #update(key, group) {
+    const tile = this.#tiles.get(key) ?? this.#add(key);
+    tile.screen = group.some(({ source }) => streamOf({ source }) === 'screen');
+    tile.visible = group.some(({ track, paused }) => track.kind === 'video' && !paused);
+    const tracks = new Set(group.map(({ track }) => track));
+    for (const track of tile.stream.getTracks()) {
+      if (!tracks.has(track)) tile.stream.removeTrack(track);
+    }
+    const added = [...tracks].filter((track) => !tile.stream.getTracks().includes(track));
+    for (const track of added) tile.stream.addTrack(track);
+    if (added.length === 0) return;
+    tile.playing = false;
+    tile.video.srcObject = tile.stream;
+    this.#play(tile.video);
+  }
+
+  #add(key) {
+    const stream = new MediaStream();
+    const video = h('video.tile', { muted: this.#muted, autoplay: true, playsInline: true });
+    const tile = { stream, video, playing: false, screen: false, visible: false };
+    const began = () => {
+      // `playing` comes before the first picture where there is sound: wait for the picture.
+      const wantsPicture = tile.visible && stream.getVideoTracks().length > 0;
+      if (tile.playing || video.readyState < 2 || (wantsPicture && !video.videoWidth)) return;
+      tile.playing = true;
+      this.#arrange();
+      this.emit('playing');
+    };
+    for (const event of ['playing', 'loadeddata', 'resize', 'timeupdate']) {
+      video.addEventListener(event, began);
+    }
+    this.#tiles.set(key, tile);
+    this.#container.append(video);
+    return tile;
+  }
+
+  async #play(video) {
+    try {
+      await video.play();
+    } catch (error) {
+      if (error.name === 'NotAllowedError') this.emit('blocked');
+    }
+  }
+
+  /** The screen is large, else the first picture; what has no picture is hidden. */
+  #arrange() {
+    const tiles = [...this.#tiles.values()];
+    const visible = tiles.filter((tile) => tile.visible);
+    const main = visible.find((tile) => tile.screen) ?? visible[0];
+    const insets = visible.filter((tile) => tile !== main).slice(0, INSETS_MAX);
+    for (const tile of tiles) {
+      const inset = insets.indexOf(tile);
+      tile.video.classList.toggle('is-screen', tile.screen);
+      tile.video.classList.toggle('is-main', tile === main);
+      tile.video.classList.toggle('is-inset', inset >= 0);
+      tile.video.dataset.slot = inset >= 0 ? String(inset) : '';
+    }
+  }
+}

@@ -2,5 +2,14 @@
 
 from replay.store.interface import EventStore, FaultInjection, Head, Receipt, RoomSummary
 from replay.store.memory import MemoryStore
+from replay.store.sqlite import SqliteStore
 
-__all__ = ["EventStore", "FaultInjection", "Head", "MemoryStore", "Receipt", "RoomSummary"]
+__all__ = [
+    "EventStore",
+    "FaultInjection",
+    "Head",
+    "MemoryStore",
+    "Receipt",
+    "RoomSummary",
+    "SqliteStore",
+]

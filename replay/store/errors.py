@@ -110,3 +110,9 @@ class LogDamaged(StoreError):
         self.room = room
         self.position = position
         self.reason = reason
+
+
+class StoreReadFailed(StoreError):
+    """The system refused a read, which says nothing about the log itself."""
+
+    code = "store_read_failed"

@@ -47,7 +47,7 @@ class Lane:
 
 
 class Tally:
-    """Running summary of a room's envelopes."""
+    """Running summary of a room's envelopes, or of some of them: then `open` may be None."""
 
     __slots__ = ("events", "first_at_ns", "last_at_ns", "messages", "open")
 
@@ -58,7 +58,7 @@ class Tally:
         last_at_ns: int = 0,
         messages: int = 0,
         events: int = 0,
-        is_open: bool = True,
+        is_open: bool | None = True,
     ) -> None:
         self.first_at_ns = first_at_ns
         self.last_at_ns = last_at_ns
@@ -88,7 +88,7 @@ class Tally:
             last_at_ns=self.last_at_ns,
             messages=self.messages,
             events=self.events,
-            open=self.open,
+            open=bool(self.open),
             damage=None if damage is None else damage.reason,
         )
 

@@ -205,6 +205,17 @@ class Remove(_Order, frozen=True, kw_only=True):
     id: str
 
 
+def removal_of(row: Row) -> Remove:
+    """The order that takes a row out again; also a key for it."""
+    match row:
+        case SetTransport(transport=entry):
+            return Remove(kind="transport", id=entry)
+        case SetProducer(producer=entry):
+            return Remove(kind="producer", id=entry)
+        case SetConsumer(consumer=entry):
+            return Remove(kind="consumer", id=entry)
+
+
 class RequestKeyFrame(_Order, frozen=True, kw_only=True):
     """Asks the publisher for a keyframe on behalf of one consumer; coalesced."""
 

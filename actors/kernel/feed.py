@@ -1,0 +1,96 @@
+"""The feed of a room: its notifications, live as they become durable and again from the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from actors.kernel.interfaces import Store
+from protocol import codec
+from protocol.envelope import Envelope
+from protocol.notifications import NOTIFYING_TYPES, Notification, Only, notification_of
+from protocol.signaling import Subprotocol, encode_notification
+
+
+class Told:
+    """A notification at its position, encoded once for all who are told."""
+
+    __slots__ = ("_frames", "notification", "position")
+
+    def __init__(self, position: int, notification: Notification) -> None:
+        self.position = position
+        self.notification = notification
+        self._frames: dict[str, bytes | str] = {}
+
+    def frame(self, subprotocol: Subprotocol) -> bytes | str:
+        """The frame to send; encoded at the first call for a subprotocol."""
+        frame = self._frames.get(subprotocol)
+        if frame is None:
+            frame = encode_notification(subprotocol, self.position, self.notification)
+            self._frames[subprotocol] = frame
+        return frame
+
+
+Deliver = Callable[[Told], None]
+
+
+class RoomFeed:
+    """Tells the peers of one room what happens, in order of position, each thing once.
+
+    `deliver` is called at once for each notification and must not wait or
+    raise: bounding its own queue is its duty.
+    """
+
+    def __init__(self, room: str, store: Store) -> None:
+        self._room = room
+        self._store = store
+        self._subscribers: dict[str, Deliver] = {}
+        self.published = 0
+        """Position up to which subscribers have been told."""
+
+    def subscribe(self, peer: str, deliver: Deliver) -> int:
+        """Tell `deliver` from now on, in place of any other subscriber of that peer.
+
+        Returns the position up to which it will not be told: that part of the
+        past is read with `missed`.
+        """
+        self._subscribers[peer] = deliver
+        return self.published
+
+    def unsubscribe(self, peer: str, deliver: Deliver) -> None:
+        """Tell `deliver` no more; no error if another took its place."""
+        if self._subscribers.get(peer) == deliver:
+            del self._subscribers[peer]
+
+    def publish(self, position: int, event: Any | None) -> None:
+        """Tell of what has become durable at `position`; for the journal only."""
+        self.published = position
+        notification = notification_of(event) if event is not None else None
+        if notification is None:
+            return
+        told = Told(position, notification)
+        if isinstance(notification.audience, Only):
+            deliver = self._subscribers.get(notification.audience.peer)
+            if deliver is not None:
+                deliver(told)
+            return
+        for peer, deliver in list(self._subscribers.items()):
+            if peer != notification.audience.but:
+                deliver(told)
+
+    async def missed(self, peer: str, after: int, up_to: int) -> list[Told]:
+        """Read from the log what `peer` was told after one position, up to and with another."""
+        if after >= up_to:
+            return []
+        found: list[Told] = []
+        envelopes = await self._store.read(self._room, after, up_to, types=NOTIFYING_TYPES)
+        for envelope in envelopes:
+            notification = notification_of(event_in(envelope))
+            if notification is not None and notification.concerns(peer):
+                found.append(Told(envelope.position, notification))
+        return found
+
+
+def event_in(envelope: Envelope) -> Any:
+    """The typed event of an envelope."""
+    return codec.decode(envelope.type, envelope.version, envelope.data)

@@ -1,0 +1,69 @@
+"""Mailboxes: the bounded queue of messages in front of each actor."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+REQUESTS_MAX = 1024
+"""Clients' requests that may wait for one actor; one more is refused as `overloaded`."""
+
+LETTERS_MAX = 65_536
+"""Letters of any kind that may wait. The house's own are bounded by what exists in a room, so
+that more of them means a broken invariant."""
+
+
+class MailboxFull(Exception):
+    """The mailbox takes no more of this kind."""
+
+
+class MailboxClosed(Exception):
+    """The actor has ended."""
+
+
+class Mailbox(Generic[T]):
+    """Bounded queue of letters for one actor.
+
+    Posting never waits: a full mailbox raises `MailboxFull`, because a sender
+    that waits on a slow room would stall every other room. Requests have the
+    lower bound, so that a flood of them leaves room for what the house itself
+    has to say.
+    """
+
+    def __init__(self, *, requests_max: int = REQUESTS_MAX, letters_max: int = LETTERS_MAX) -> None:
+        self._letters: deque[T] = deque()
+        self._requests_max = requests_max
+        self._letters_max = letters_max
+        self._lot = trio.lowlevel.ParkingLot()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._letters)
+
+    def post_nowait(self, letter: T, *, request: bool) -> None:
+        """Put a letter at the end. Raises `MailboxFull` or `MailboxClosed`."""
+        if self._closed:
+            raise MailboxClosed
+        if len(self._letters) >= (self._requests_max if request else self._letters_max):
+            raise MailboxFull
+        self._letters.append(letter)
+        self._lot.unpark()
+
+    async def receive(self, most: int) -> list[T]:
+        """Wait for letters and take at most `most`, oldest first. One task receives."""
+        if not self._letters:
+            await self._lot.park()
+        else:
+            await trio.lowlevel.checkpoint()
+        return [self._letters.popleft() for _ in range(min(most, len(self._letters)))]
+
+    def close(self) -> list[T]:
+        """Take no more letters, and give back those that nobody will read."""
+        self._closed = True
+        left = list(self._letters)
+        self._letters.clear()
+        return left

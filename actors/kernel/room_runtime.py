@@ -1,0 +1,200 @@
+"""A running room: its nursery, its actors by address, its journal and its feed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import trio
+
+from actors.core.recovery import States, mend
+from actors.kernel.actor import Actor, gone
+from actors.kernel.feed import RoomFeed
+from actors.kernel.interfaces import Clock, Plane, Store
+from actors.kernel.journal import Journal
+from actors.kernel.letter import Answered, Letter, ReplySlot
+from actors.kernel.mailbox import MailboxClosed, MailboxFull
+from actors.kernel.timers import Timers
+from protocol.answers import StatsReport
+from protocol.commands import Command
+from protocol.ids import ROOM, Address, kind_of
+from protocol.messages import OpenRoom
+from protocol.orders import Remove, Row
+from protocol.refusals import Refusal, RefusalCode
+from protocol.stats import report_of
+from protocol.store_error import StoreError
+
+CLOSING_S = 10.0
+"""How long the actors of a closed room have to end, in seconds."""
+
+_OVERLOADED = Refusal(RefusalCode.OVERLOADED, "too many requests wait for this; ask again later")
+
+
+class Services(NamedTuple):
+    """What all rooms share."""
+
+    store: Store
+    plane: Plane
+    clock: Clock
+    timers: Timers
+    entropy: Callable[[], bytes]
+    log: Any
+
+
+class RoomRuntime:
+    """One room at work. `run` is its task, and the parent of all its actors' tasks.
+
+    It ends when the room's actor and all others have ended, or when its log
+    cannot be written any more: then its entries in the media plane are removed
+    and its feed says nothing further.
+    """
+
+    def __init__(self, room: str, services: Services) -> None:
+        self.room = room
+        self.store = services.store
+        self.plane = services.plane
+        self.clock = services.clock
+        self.entropy = services.entropy
+        self.log = services.log.bind(room=room)
+        self.feed = RoomFeed(room, services.store)
+        self.journal = Journal(room, services.store, self.feed)
+        self.actors: dict[Address, Actor] = {}
+        self.ended = trio.Event()
+        """Set when the room is no more."""
+        self._timers = services.timers
+        self._nursery: trio.Nursery | None = None
+        self._scope = trio.CancelScope()
+        self._on_start: Callable[[Address], None] | None = None
+        self._on_forget: Callable[[Address], None] | None = None
+
+    def watch(
+        self, on_start: Callable[[Address], None], on_forget: Callable[[Address], None]
+    ) -> None:
+        """Have the owner told of actors that come and go. Call it before `run`."""
+        self._on_start = on_start
+        self._on_forget = on_forget
+
+    @property
+    def closing(self) -> bool:
+        """Whether the room's actor has ended, or never began."""
+        return ROOM not in self.actors
+
+    def open(self, opening: OpenRoom) -> None:
+        """Make the room's actor with its first message. Call it before `run`."""
+        self._add(ROOM, Actor(ROOM, self)).mailbox.post_nowait(Letter.of(opening), request=False)
+
+    def recover(self, states: States) -> None:
+        """Make the actors of a room that was open when the log ended. Call it before `run`."""
+        messages = mend(states)
+        for address, state in states.items():
+            self._add(address, Actor(address, self, state))
+        for address, message in messages:
+            self.post(address, Letter.of(message))
+
+    async def run(self) -> None:
+        """Run the actors until the room has ended."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as self._nursery:
+                    for actor in list(self.actors.values()):
+                        self._nursery.start_soon(self._run_actor, actor)
+        finally:
+            self._nursery = None
+            self.ended.set()
+
+    async def _run_actor(self, actor: Actor) -> None:
+        try:
+            await actor.run()
+        except StoreError as error:
+            self.log.critical("room_lost", actor=actor.address, code=error.code, error=str(error))
+            self._abandon()
+            return
+        if actor.address == ROOM:
+            self._scope.deadline = trio.current_time() + CLOSING_S
+
+    def _abandon(self) -> None:
+        """Give up the room: nothing of it can be written down any more."""
+        self.plane.submit([key for actor in self.actors.values() for key in actor.row_keys])
+        self._scope.cancel()
+
+    def request(self, command: Command, *, correlation: str) -> ReplySlot | Refusal:
+        """Post a client's request; its answer comes by the slot."""
+        actor = self.actors.get(command.target)
+        if actor is None:
+            return gone(command.target)
+        slot = ReplySlot()
+        letter = Letter.of(command, correlation=correlation, slot=slot, request=True)
+        try:
+            actor.mailbox.post_nowait(letter, request=True)
+        except MailboxFull:
+            return _OVERLOADED
+        except MailboxClosed:
+            return gone(command.target)
+        return slot
+
+    def post(self, to: Address, letter: Letter) -> None:
+        """Post one of the house's own letters; dropped if the actor has ended."""
+        actor = self.actors.get(to)
+        if actor is None:
+            return
+        try:
+            actor.mailbox.post_nowait(letter, request=False)
+        except MailboxClosed:
+            return
+        except MailboxFull:
+            self.log.critical("mailbox_overflow", actor=to, type=letter.type)
+            self._abandon()
+
+    def start(self, address: Address, letter: Letter) -> None:
+        """Start an actor with its first letter."""
+        assert address not in self.actors
+        assert self._nursery is not None
+        actor = self._add(address, Actor(address, self))
+        actor.mailbox.post_nowait(letter, request=False)
+        self._nursery.start_soon(self._run_actor, actor)
+
+    def _add(self, address: Address, actor: Actor) -> Actor:
+        self.actors[address] = actor
+        if self._on_start is not None:
+            self._on_start(address)
+        return actor
+
+    def forget(self, address: Address) -> None:
+        """Take an actor that ended out of the registry."""
+        self.actors.pop(address, None)
+        if self._on_forget is not None:
+            self._on_forget(address)
+
+    def answer_stats(self, entity: str, slot: ReplySlot) -> None:
+        """Answer a request with what the plane has counted."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._query_stats, entity, slot)
+
+    async def _query_stats(self, entity: str, slot: ReplySlot) -> None:
+        """Ask the plane; while it is down the report is empty."""
+        try:
+            stats = await self.plane.query_stats([entity])
+        except Exception as error:  # noqa: BLE001 - the plane's own errors are not known here
+            self.log.warning("stats_unavailable", entity=entity, error=str(error))
+            stats = ()
+        entries = tuple(entry for one in stats for entry in report_of(one))
+        slot.resolve(Answered(StatsReport(stats=entries), self.feed.published))
+
+    def set_timer(self, address: Address, name: str, at_ns: int) -> None:
+        """Have an actor told when a time is reached."""
+        actor = self.actors[address]
+        self._timers.set((self.room, address, name), at_ns, lambda: actor.fire(name))
+
+    def cancel_timer(self, address: Address, name: str) -> None:
+        """Forget a timer."""
+        self._timers.cancel((self.room, address, name))
+
+    def rows(self) -> list[Row]:
+        """All rows that the room wants in the media plane, owners before what they own."""
+        order = ("transport", "producer", "consumer")
+        found = [(kind_of(a), row) for a, actor in self.actors.items() for row in actor.rows]
+        return [row for _, row in sorted(found, key=lambda pair: order.index(pair[0]))]
+
+    def row_keys(self) -> set[Remove]:
+        """Keys of all its rows."""
+        return {key for actor in self.actors.values() for key in actor.row_keys}

@@ -1,0 +1,282 @@
+"""The system of all rooms: where the gateway asks and the media plane reports.
+
+It opens rooms for those who join, finds the actor that a notice is about,
+recovers open rooms from the log when the control process comes back, and brings
+the media plane's table in line with what the actors want.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import trio
+
+from actors.core.recovery import Rebuild
+from actors.kernel.feed import RoomFeed, event_in
+from actors.kernel.interfaces import Clock, Plane, Store
+from actors.kernel.letter import Answered, Letter, Outcome
+from actors.kernel.room_runtime import RoomRuntime, Services
+from actors.kernel.timers import Timers
+from protocol.commands import Command, Join, Resume
+from protocol.ids import (
+    ROOM,
+    Address,
+    consumer_address,
+    producer_address,
+    transport_address,
+)
+from protocol.messages import (
+    CloseRoom,
+    OpenRoom,
+    PlaneStarted,
+    PlaneStopped,
+    RoomSettings,
+)
+from protocol.notices import DtlsStateChanged, IceStateChanged, Notice, PlaneLost
+from protocol.orders import PlaneInfo, Remove, Table, TransportEntry, WorkerInfo
+from protocol.refusals import Refusal, RefusalCode
+from protocol.store_error import StoreError
+
+SHUT_DOWN_S = 5.0
+"""How long rooms have to close when the server stops, in seconds."""
+
+_SESSION_NOT_FOUND = Refusal(RefusalCode.SESSION_NOT_FOUND, "the session is over")
+_ROOM_NOT_FOUND = Refusal(RefusalCode.ROOM_NOT_FOUND, "there is no such room")
+_SHUTTING_DOWN = Refusal(RefusalCode.SHUTTING_DOWN, "the server is about to stop")
+
+__all__ = ["Answered", "RoomFeed", "RoomInfo", "System"]
+
+
+class RoomInfo(NamedTuple):
+    """A room at a glance."""
+
+    room: str
+    peers: int
+    producers: int
+    streaming: bool
+
+
+class System:
+    """All rooms of a server. `run` is its task; everything else may be called while it runs."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        plane: Plane,
+        settings: RoomSettings,
+        rooms_max: int,
+        clock: Clock,
+        entropy: Callable[[], bytes],
+        log: Any,
+    ) -> None:
+        self._timers = Timers(clock)
+        self._services = Services(store, plane, clock, self._timers, entropy, log)
+        self._settings = settings
+        self._rooms_max = rooms_max
+        self._rooms: dict[str, RoomRuntime] = {}
+        self._homes: dict[Address, RoomRuntime] = {}
+        """The room of each living transport, producer and consumer."""
+        self._workers: tuple[WorkerInfo, ...] = ()
+        self._nursery: trio.Nursery | None = None
+        self._stopping = False
+
+    async def run(
+        self,
+        *,
+        recover: Iterable[str] = (),
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Recover the named rooms from their logs, then run until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._timers.run)
+            for room in recover:
+                await self._recover(room)
+            task_status.started()
+            await trio.sleep_forever()
+
+    async def _recover(self, room: str) -> None:
+        """Bring a room back; a damaged log stays closed, the others go on."""
+        folding = Rebuild()
+        try:
+            for envelope in await self._services.store.read(room):
+                if envelope.kind == "event":
+                    folding.apply(Address(envelope.actor), event_in(envelope))
+        except StoreError as error:
+            self._services.log.error("room_not_recovered", room=room, error=str(error))
+            return
+        states = folding.states()
+        if states:
+            runtime = self._add(room)
+            runtime.recover(states)
+            self._start(runtime)
+            self._services.log.info("room_recovered", room=room, actors=len(states))
+
+    # The gateway's side.
+
+    async def request(self, room: str, command: Command, *, correlation: str) -> Outcome:
+        """Carry out a client's request and return its answer, or why not."""
+        if self._stopping:
+            return _SHUTTING_DOWN
+        if isinstance(command, Join):
+            found = await self._room_to_join(room, create=command.create)
+            if isinstance(found, Refusal):
+                return found
+            runtime = found
+        else:
+            present = self._rooms.get(room)
+            if present is None:
+                return _SESSION_NOT_FOUND if isinstance(command, Resume) else _ROOM_NOT_FOUND
+            runtime = present
+        asked = runtime.request(command, correlation=correlation)
+        return asked if isinstance(asked, Refusal) else await asked.wait()
+
+    async def _room_to_join(self, room: str, *, create: bool) -> RoomRuntime | Refusal:
+        while (runtime := self._rooms.get(room)) is not None:
+            if not runtime.closing:
+                return runtime
+            await runtime.ended.wait()
+        if not create:
+            return _ROOM_NOT_FOUND
+        if len(self._rooms) >= self._rooms_max:
+            return Refusal(RefusalCode.LIMIT_REACHED, f"the limit of rooms is {self._rooms_max}")
+        runtime = self._add(room)
+        runtime.open(OpenRoom(settings=self._settings, workers=self._workers))
+        self._start(runtime)
+        return runtime
+
+    def post(self, room: str, message: Any) -> None:
+        """Post a message of the house to a room; ignored if there is none."""
+        runtime = self._rooms.get(room)
+        if runtime is not None:
+            runtime.post(ROOM, Letter.of(message))
+
+    def feed(self, room: str) -> RoomFeed | None:
+        """The feed of a room that is there."""
+        runtime = self._rooms.get(room)
+        return runtime.feed if runtime is not None else None
+
+    def has_room(self, room: str) -> bool:
+        """Whether a room is open."""
+        runtime = self._rooms.get(room)
+        return runtime is not None and not runtime.closing
+
+    def rooms(self) -> list[RoomInfo]:
+        """All open rooms."""
+        found = []
+        for room, runtime in self._rooms.items():
+            actor = runtime.actors.get(ROOM)
+            if actor is not None:
+                state = actor.state
+                peers, producers = len(state.peers), len(state.producers)
+                found.append(RoomInfo(room, peers, producers, state.streaming))
+        return found
+
+    async def shut_down(self, reason: str) -> None:
+        """Close all rooms, and wait until their logs say so, at most `SHUT_DOWN_S`."""
+        self._stopping = True
+        rooms = list(self._rooms.values())
+        for runtime in rooms:
+            runtime.post(ROOM, Letter.of(CloseRoom(reason=reason)))
+        with trio.move_on_after(SHUT_DOWN_S):
+            for runtime in rooms:
+                await runtime.ended.wait()
+
+    def _add(self, room: str) -> RoomRuntime:
+        runtime = RoomRuntime(room, self._services)
+
+        def on_start(address: Address) -> None:
+            if address != ROOM:
+                self._homes[address] = runtime
+
+        def on_forget(address: Address) -> None:
+            self._homes.pop(address, None)
+
+        runtime.watch(on_start, on_forget)
+        self._rooms[room] = runtime
+        return runtime
+
+    def _start(self, runtime: RoomRuntime) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(self._run_room, runtime)
+
+    async def _run_room(self, runtime: RoomRuntime) -> None:
+        try:
+            await runtime.run()
+        finally:
+            del self._rooms[runtime.room]
+
+    # The media plane's side.
+
+    def take_notice(self, notice: Notice) -> None:
+        """Post a notice to the actor that it is about; dropped if that one has ended."""
+        address = _about(notice)
+        home = self._homes.get(address)
+        if home is not None:
+            home.post(address, Letter.of(notice))
+
+    def plane_up(self, info: PlaneInfo, table: Table, *, fresh: bool) -> None:
+        """Bring a plane's table in line with the actors, and tell the rooms.
+
+        A fresh plane carries nothing: transports of before are lost. One that
+        was taken over may have moved on while nobody listened.
+        """
+        self._workers = info.workers
+        known = {entry.transport: entry for entry in table.transports}
+        wanted: set[Remove] = set()
+        rows = []
+        for runtime in self._rooms.values():
+            rows += runtime.rows()
+            wanted |= runtime.row_keys()
+            runtime.post(ROOM, Letter.of(PlaneStarted(workers=info.workers)))
+        for key in [key for key in wanted if key.kind == "transport"]:
+            entry = known.get(key.id)
+            if entry is not None:
+                self._catch_up(entry)
+            elif fresh:
+                self.take_notice(PlaneLost(transport=key.id, reason="another plane took over"))
+        stale = [key for key in _keys_of(table) if key not in wanted]
+        self._services.plane.submit([*stale, *rows])
+
+    def _catch_up(self, entry: TransportEntry) -> None:
+        """Tell a transport what the plane may have noticed while nobody listened."""
+        if entry.ice_state != "new":
+            self.take_notice(
+                IceStateChanged(
+                    transport=entry.transport, state=entry.ice_state, remote=entry.remote
+                )
+            )
+        if entry.srtp_profile is not None:
+            self.take_notice(
+                DtlsStateChanged(
+                    transport=entry.transport, state="connected", srtp_profile=entry.srtp_profile
+                )
+            )
+
+    def plane_down(self, reason: str) -> None:
+        """Tell the rooms that no transport can be made for now."""
+        self._workers = ()
+        for runtime in self._rooms.values():
+            runtime.post(ROOM, Letter.of(PlaneStopped(reason=reason)))
+
+
+def _about(notice: Any) -> Address:
+    """The actor that a notice is about."""
+    if (transport := getattr(notice, "transport", None)) is not None:
+        return transport_address(transport)
+    if (producer := getattr(notice, "producer", None)) is not None:
+        return producer_address(producer)
+    if (consumer := getattr(notice, "consumer", None)) is not None:
+        return consumer_address(consumer)
+    return Address(f"{notice.kind}/{notice.id}")
+
+
+def _keys_of(table: Table) -> list[Remove]:
+    """Removals of all that stands in a table, what is owned before its owners."""
+    return [
+        *(Remove(kind="consumer", id=consumer) for consumer in table.consumers),
+        *(Remove(kind="producer", id=producer) for producer in table.producers),
+        *(Remove(kind="transport", id=entry.transport) for entry in table.transports),
+    ]

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from protocol.answers import ConsumerType
 from protocol.commands import Rights
-from protocol.messages import RoomSettings
+from protocol.messages import RoomSettings, TransportSettings
 from protocol.notices import IceState
 from protocol.orders import Kind, SetConsumer, SetProducer, SrtpProfile, WorkerInfo
 from protocol.rtp_parameters import RtpParameters
@@ -197,7 +197,7 @@ class TransportOpened(_Event, frozen=True, kw_only=True):
     worker: int
     port: int
     ice_ufrag: str
-    settings: RoomSettings
+    settings: TransportSettings
 
 
 class TransportConnecting(_Event, frozen=True, kw_only=True):

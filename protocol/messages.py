@@ -17,14 +17,24 @@ from protocol.rtp_parameters import RtpCapabilities, RtpParameters
 from protocol.transport_parameters import DtlsFingerprint
 
 
-class RoomSettings(Struct, frozen=True, kw_only=True):
-    """The server's settings that a room decides by; in the log, so that a replay has them."""
+class TransportSettings(Struct, frozen=True, kw_only=True):
+    """The server's settings that a transport decides by."""
 
-    router_rtp_capabilities: RtpCapabilities
     announced_ips: tuple[str, ...]
     """Addresses in ICE candidates, the preferred one first."""
     fingerprints: tuple[DtlsFingerprint, ...]
     """Of the server's DTLS certificate."""
+    ice_failed_grace_ns: int = 30_000_000_000
+    """How long a transport that lost ICE waits for a restart."""
+    connect_timeout_ns: int = 30_000_000_000
+    """How long a transport may take from `connectTransport` to finished DTLS."""
+
+
+class RoomSettings(Struct, frozen=True, kw_only=True):
+    """The server's settings that a room decides by; in the log, so that a replay has them."""
+
+    router_rtp_capabilities: RtpCapabilities
+    transport: TransportSettings
     peers_max: int = 2000
     transports_per_peer_max: int = 4
     producers_per_peer_max: int = 8
@@ -33,10 +43,6 @@ class RoomSettings(Struct, frozen=True, kw_only=True):
     """How long a peer without a socket stays."""
     empty_room_linger_ns: int = 15_000_000_000
     """How long a room without peers stays."""
-    ice_failed_grace_ns: int = 30_000_000_000
-    """How long a transport that lost ICE waits for a restart."""
-    connect_timeout_ns: int = 30_000_000_000
-    """How long a transport may take from `connectTransport` to finished DTLS."""
 
 
 class _Message(Struct, frozen=True, kw_only=True):
@@ -142,7 +148,7 @@ class OpenTransport(_Message, frozen=True, kw_only=True):
     port: int
     """UDP port of the worker."""
     ice_ufrag: str
-    settings: RoomSettings
+    settings: TransportSettings
 
 
 class OpenProducer(_Message, frozen=True, kw_only=True):

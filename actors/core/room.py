@@ -177,7 +177,7 @@ def _create_transport(
             worker=worker.worker,
             port=worker.port,
             ice_ufrag=context.draw.ufrag(),
-            settings=settings,
+            settings=settings.transport,
         ),
     )
     return Decision((added,), (start,))
@@ -322,7 +322,7 @@ def _presence(
     match message:
         case SocketLost(peer=peer, attachment=attachment):
             entry = state.peers.get(peer)
-            if entry is None or entry.attachment != attachment or entry.leaves_at_ns is not None:
+            if entry is None or entry.attachment != attachment or peer in state.leaving:
                 return NOTHING
             return Decision((events.PeerDetached(peer=peer, leaves_at_ns=leaves_at_ns),))
         case EvictPeer(peer=peer, reason=reason):
@@ -335,8 +335,8 @@ def _presence(
             return Decision(
                 tuple(
                     events.PeerDetached(peer=peer, leaves_at_ns=leaves_at_ns)
-                    for peer, entry in state.peers.items()
-                    if entry.leaves_at_ns is None
+                    for peer in state.peers
+                    if peer not in state.leaving
                 )
             )
 
@@ -345,8 +345,8 @@ def _timer(state: RoomState, name: str, context: Context) -> Decision:
     if name == _EMPTY:
         return close_room(state, "empty") if state.closes_at_ns is not None else NOTHING
     peer = name.removeprefix(_LEAVES)
-    entry = state.peers.get(peer)
-    if entry is None or entry.leaves_at_ns is None or entry.leaves_at_ns > context.at_ns:
+    leaves_at_ns = state.leaving.get(peer)
+    if leaves_at_ns is None or leaves_at_ns > context.at_ns:
         return NOTHING
     removal = Removal(state)
     removal.peer(peer, "connection_lost", at_ns=context.at_ns)
@@ -386,11 +386,7 @@ def _limit(what: str, most: int) -> Refusal:
 
 
 def _deadlines(state: RoomState) -> Mapping[str, int]:
-    wanted = {
-        _LEAVES + peer: entry.leaves_at_ns
-        for peer, entry in state.peers.items()
-        if entry.leaves_at_ns is not None
-    }
+    wanted = {_LEAVES + peer: leaves_at_ns for peer, leaves_at_ns in state.leaving.items()}
     if state.closes_at_ns is not None:
         wanted[_EMPTY] = state.closes_at_ns
     return wanted

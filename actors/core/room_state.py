@@ -22,12 +22,12 @@ Ids = dict[str, None]
 
 
 class PeerEntry(Struct, kw_only=True):
-    """A peer; without a socket while `leaves_at_ns` is set."""
+    """A peer."""
 
     name: str
     rights: Rights
     attachment: int = 1
-    leaves_at_ns: int | None = None
+    """How many sockets it has had."""
     transports: Ids = {}
 
 
@@ -72,6 +72,8 @@ class RoomState(Struct, kw_only=True):
     settings: RoomSettings | None = None
     workers: tuple[WorkerInfo, ...] = ()
     peers: dict[str, PeerEntry] = {}
+    leaving: dict[str, int] = {}
+    """Peers without a socket, and when they leave unless they come back."""
     transports: dict[str, TransportEntry] = {}
     producers: dict[str, ProducerEntry] = {}
     consumers: dict[str, ConsumerEntry] = {}
@@ -97,6 +99,7 @@ def evolve(state: RoomState, event: Any) -> RoomState:
             _evolve_peer(state, event)
         case events.PeerLeft(peer=peer):
             del state.peers[peer]
+            state.leaving.pop(peer, None)
             state.closes_at_ns = event.room_closes_at_ns
         case events.TransportAdded():
             state.transports[event.transport] = TransportEntry(
@@ -147,11 +150,10 @@ def _evolve_peer(
             state.peers[event.peer] = PeerEntry(name=event.name, rights=event.rights)
             state.closes_at_ns = None
         case events.PeerDetached():
-            state.peers[event.peer].leaves_at_ns = event.leaves_at_ns
+            state.leaving[event.peer] = event.leaves_at_ns
         case events.PeerAttached():
-            entry = state.peers[event.peer]
-            entry.attachment = event.attachment
-            entry.leaves_at_ns = None
+            state.peers[event.peer].attachment = event.attachment
+            state.leaving.pop(event.peer, None)
 
 
 def _evolve_removal(

@@ -19,7 +19,7 @@ from protocol import events
 from protocol.answers import Done, IceRestarted, TransportCreated
 from protocol.commands import CloseTransport, ConnectTransport, QueryTransport, RestartIce
 from protocol.ids import ROOM, transport_address
-from protocol.messages import ChildClosed, Close, OpenTransport, RoomSettings, TimerFired
+from protocol.messages import ChildClosed, Close, OpenTransport, TimerFired, TransportSettings
 from protocol.notices import (
     DtlsStateChanged,
     IceState,
@@ -51,7 +51,7 @@ class TransportState(Struct, kw_only=True):
     direction: Literal["send", "recv"] = "send"
     worker: int = 0
     port: int = 0
-    settings: RoomSettings | None = None
+    settings: TransportSettings | None = None
     ice_ufrags: tuple[str, ...] = ()
     """Newest first; at most two."""
     ice_state: IceState = "new"

@@ -95,6 +95,8 @@ class Actor:
         self._held: list[Letter] = []
         self._rows: dict[Remove, Row] = {}
         self._deadlines: dict[str, int] = {}
+        self._deadline_causes: dict[str, int] = {}
+        """Positions of the messages that set the deadlines."""
         self._given_up = False
 
     @property
@@ -178,6 +180,10 @@ class Actor:
         for event in events:
             self._state = self._decider.evolve(self._state, event)
             entries.append(self._event_entry(event, letter, at_ns, position))
+        if events:
+            for name, deadline_ns in self._decider.deadlines(self._state).items():
+                if self._deadlines.get(name) != deadline_ns:
+                    self._deadline_causes[name] = position
         return _Decided(letter, outcome, position, entries)
 
     def _message_entry(self, letter: Letter, at_ns: int, entropy: bytes = b"") -> Entry:
@@ -337,7 +343,8 @@ class Actor:
     def fire(self, name: str) -> None:
         """Post `TimerFired`; for the timers."""
         self._deadlines.pop(name, None)
-        self._house.post(self.address, Letter.of(TimerFired(name=name)))
+        cause = self._deadline_causes.pop(name, None)
+        self._house.post(self.address, Letter.of(TimerFired(name=name), cause=cause))
 
     def _finish(self) -> None:
         for letter in (*self._held, *self.mailbox.close()):

@@ -114,7 +114,7 @@ class RoomRuntime:
 
     def _abandon(self) -> None:
         """Give up the room: nothing of it can be written down any more."""
-        self.plane.submit([key for actor in self.actors.values() for key in actor.row_keys])
+        self.plane.submit(list(self.row_keys()))
         self._scope.cancel()
 
     def request(self, command: Command, *, correlation: str) -> ReplySlot | Refusal:

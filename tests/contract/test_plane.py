@@ -29,12 +29,9 @@ ALL: list[Order] = [
 
 @pytest.fixture(params=["fake", "stand-in"])
 async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
-    manager = {
-        "fake": fake_harness,
-        "stand-in": lambda: process_harness(stand_in_command),
-    }[request.param]()
-    async with manager as made:
-        yield made
+    fake = request.param == "fake"
+    async with fake_harness() if fake else process_harness(stand_in_command) as harness:
+        yield harness
 
 
 async def contents(harness: Harness) -> tuple[list[str], list[str], list[str]]:
@@ -155,7 +152,7 @@ async def test_a_dead_plane_reports_what_it_carried_lost_and_a_fresh_one_follows
     await harness.crash()
     said: list[PlaneItem] = []
     while not said or not isinstance(said[-1], PlaneUp):
-        said.append(await next_of(harness.plane, object))  # type: ignore[type-abstract]
+        said.append(await harness.plane.notices.receive())
     reason = "signal SIGKILL"
     assert said[:-1] == [
         PlaneLost(transport="t-recv", reason=reason),

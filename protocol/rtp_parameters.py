@@ -14,8 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-MediaKind = Literal["audio", "video"]
-"""What a producer carries."""
+from protocol.orders import Kind
 
 HeaderExtensionDirection = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 """From the side that states the capability: `recvonly` is read but never written."""
@@ -129,7 +128,7 @@ RtcpFeedbacks = Annotated[tuple[RtcpFeedback, ...], Meta(max_length=32)]
 class RtpCodecCapability(_Rtp, frozen=True, kw_only=True):
     """A codec that a router or an endpoint can receive."""
 
-    kind: MediaKind
+    kind: Kind
     mime_type: MimeType
     preferred_payload_type: PayloadType
     clock_rate: ClockRate
@@ -144,7 +143,7 @@ class RtpCodecCapability(_Rtp, frozen=True, kw_only=True):
 class RtpHeaderExtension(_Rtp, frozen=True, kw_only=True):
     """A header extension that a router or an endpoint understands. No kind: both kinds."""
 
-    kind: MediaKind | None = None
+    kind: Kind | None = None
     uri: Uri
     preferred_id: HeaderExtensionId
     preferred_encrypt: bool | None = msgspec.field(default_factory=_false)
@@ -227,8 +226,10 @@ class RtpParameters(_Rtp, frozen=True, kw_only=True):
     """A stream as it is sent: by an endpoint to a producer, or by a consumer to an endpoint."""
 
     mid: Mid | None = None
-    msid: Annotated[str, _ONE_LINE, Meta(max_length=256)] | None = None
-    """Media stream to which the track belongs (RFC 8830)."""
+    msid: (
+        Annotated[str, Meta(pattern=r"^[\x21-\x7e]+( [\x21-\x7e]+)?\Z", max_length=129)] | None
+    ) = None
+    """Id of the media stream to which the track belongs, a blank, id of the track (RFC 8830, 2)."""
     codecs: Annotated[tuple[RtpCodecParameters, ...], Meta(max_length=64)]
     header_extensions: Annotated[tuple[RtpHeaderExtensionParameters, ...], Meta(max_length=64)] = (
         msgspec.field(default_factory=_empty)

@@ -7,9 +7,9 @@ from typing import TypeVar
 from protocol.negotiation.codecs import is_rtx
 from protocol.negotiation.header_extensions import HEADER_EXTENSION_BY_URI
 from protocol.negotiation.scalability import parse_scalability_mode
+from protocol.orders import Kind
 from protocol.refusals import Refusal, RefusalCode
 from protocol.rtp_parameters import (
-    MediaKind,
     RtpCodecParameters,
     RtpEncodingParameters,
     RtpParameters,
@@ -31,7 +31,7 @@ Value = TypeVar("Value")
 
 
 def producer_problems(
-    kind: MediaKind, stated: RtpParameters, receivable: RtpParameters
+    kind: Kind, stated: RtpParameters, receivable: RtpParameters
 ) -> Iterator[str]:
     """Yield, in words, what is wrong with a publisher's parameters. Unknown codecs are not.
 
@@ -67,7 +67,7 @@ def transport_conflict(new: RtpParameters, present: Iterable[RtpParameters]) -> 
     return None
 
 
-def _codec_problems(kind: MediaKind, codecs: tuple[RtpCodecParameters, ...]) -> Iterator[str]:
+def _codec_problems(kind: Kind, codecs: tuple[RtpCodecParameters, ...]) -> Iterator[str]:
     media = {codec.payload_type for codec in codecs if not is_rtx(codec)}
     if not media:
         yield "there is no media codec"

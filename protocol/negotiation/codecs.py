@@ -92,7 +92,7 @@ def answer_parameters(local: CodecParameters, remote: CodecParameters) -> CodecP
 def pair_with_rtx(codecs: Iterable[Codec]) -> list[tuple[Codec, Codec | None]]:
     """Return each media codec with the RTX codec whose `apt` names it (RFC 4588, 8.1)."""
     entries = tuple(codecs)
-    rtx = {codec.parameters.get("apt"): codec for codec in reversed(entries) if is_rtx(codec)}
+    rtx = {codec.parameters.get("apt"): codec for codec in entries if is_rtx(codec)}
     return [(codec, rtx.get(payload_type_of(codec))) for codec in entries if not is_rtx(codec)]
 
 

@@ -99,8 +99,11 @@ def parse_profile_level_id(value: ParameterValue) -> ProfileLevel | None:
     )
     if profile is None:
         return None
-    if level == 11 and flags & _CONSTRAINT_SET3 and profile in _FLAGGED_1B:
-        level = _LEVEL_1B
+    if profile in _FLAGGED_1B:
+        if level == _LEVEL_1B:
+            return None
+        if level == 11 and flags & _CONSTRAINT_SET3:
+            level = _LEVEL_1B
     return ProfileLevel(profile, level) if level in _LEVELS else None
 
 

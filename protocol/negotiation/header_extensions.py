@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from protocol.orders import ExtensionName
-from protocol.rtp_parameters import HeaderExtensionDirection, MediaKind, RtpHeaderExtension
+from protocol.orders import ExtensionName, Kind
+from protocol.rtp_parameters import HeaderExtensionDirection, RtpHeaderExtension
 
 
 class SupportedHeaderExtension(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +25,7 @@ class SupportedHeaderExtension(msgspec.Struct, frozen=True, kw_only=True):
     audio: HeaderExtensionDirection | None = None
     video: HeaderExtensionDirection | None = None
 
-    def direction(self, kind: MediaKind) -> HeaderExtensionDirection | None:
+    def direction(self, kind: Kind) -> HeaderExtensionDirection | None:
         """Return the direction for streams of `kind`."""
         return self.audio if kind == "audio" else self.video
 
@@ -120,7 +120,7 @@ ABS_SEND_TIME_URI = next(e.uri for e in HEADER_EXTENSIONS if e.name == "abs_send
 
 def header_extension_capabilities() -> tuple[RtpHeaderExtension, ...]:
     """Return all extensions as a router's capabilities state them: one entry per kind."""
-    kinds: tuple[MediaKind, ...] = ("audio", "video")
+    kinds: tuple[Kind, ...] = ("audio", "video")
     return tuple(
         RtpHeaderExtension(
             kind=kind,

@@ -6,19 +6,20 @@ from protocol.negotiation.producer import RtpMapping
 from protocol.orders import (
     ConsumerCodec,
     ConsumerExtension,
+    Kind,
     ProducerCodec,
     ProducerEncoding,
     SetConsumer,
     SetProducer,
 )
-from protocol.rtp_parameters import MediaKind, RtpCodecParameters, RtpParameters
+from protocol.rtp_parameters import RtpCodecParameters, RtpParameters
 
 
 def producer_row(
     *,
     producer: str,
     transport: str,
-    kind: MediaKind,
+    kind: Kind,
     rtp_parameters: RtpParameters,
     mapping: RtpMapping,
     paused: bool = False,
@@ -76,7 +77,7 @@ def consumer_row(
     consumer: str,
     transport: str,
     producer: str,
-    kind: MediaKind,
+    kind: Kind,
     rtp_parameters: RtpParameters,
     paused: bool = False,
     spatial_layer: int | None = None,

@@ -18,10 +18,9 @@ from protocol.negotiation.codecs import (
 )
 from protocol.negotiation.header_extensions import HEADER_EXTENSION_BY_URI
 from protocol.negotiation.scalability import parse_scalability_mode
-from protocol.orders import HeaderExtension
+from protocol.orders import HeaderExtension, Kind
 from protocol.refusals import Refusal, RefusalCode
 from protocol.rtp_parameters import (
-    MediaKind,
     RtcpParameters,
     RtpCapabilities,
     RtpCodecCapability,
@@ -68,7 +67,7 @@ class ProducerNegotiation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def negotiate_producer(
-    kind: MediaKind, rtp_parameters: RtpParameters, router: RtpCapabilities
+    kind: Kind, rtp_parameters: RtpParameters, router: RtpCapabilities
 ) -> ProducerNegotiation | Refusal:
     """Return what `router` agrees on with a publisher of `rtp_parameters`.
 
@@ -143,7 +142,7 @@ class _CodecMatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _receivable_extensions(
-    kind: MediaKind, parameters: RtpParameters
+    kind: Kind, parameters: RtpParameters
 ) -> tuple[RtpHeaderExtensionParameters, ...]:
     """Return the extensions that the router reads. Encrypted ones (RFC 6904) it cannot."""
     return tuple(
@@ -228,7 +227,7 @@ def _reduce_encodings(
 
 
 def _consumable(
-    kind: MediaKind,
+    kind: Kind,
     accepted: RtpParameters,
     codecs: list[_CodecMatch],
     router: RtpCapabilities,

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from protocol.negotiation.header_extensions import header_extension_capabilities
+from protocol.orders import Kind
 from protocol.rtp_parameters import (
     CodecParameters,
-    MediaKind,
     RtcpFeedback,
     RtpCapabilities,
     RtpCodecCapability,
@@ -31,7 +31,7 @@ _VIDEO_FEEDBACK = (
 class MediaCodec(msgspec.Struct, frozen=True, kw_only=True):
     """A codec with its fixed payload types. Video codecs have RTX, audio codecs have none."""
 
-    kind: MediaKind
+    kind: Kind
     mime_type: str
     payload_type: int
     rtx_payload_type: int | None = None

@@ -14,3 +14,6 @@ pub mod sequence;
 pub mod srtp;
 pub mod stun;
 pub mod twcc;
+
+#[cfg(test)]
+mod test_support;

@@ -3,14 +3,7 @@
 use super::kdf::{KeyDerivation, Label, apply_key_stream, counter_mode_key};
 use super::transform::Transform;
 use super::*;
-
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-    digits
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
-}
+use crate::test_support::hex;
 
 mod vectors {
     use super::*;

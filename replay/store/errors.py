@@ -3,7 +3,25 @@
 Whoever may not import this package (the actors) catches `protocol.store_error.StoreError`.
 """
 
-from protocol.store_error import StoreError as StoreError
+from protocol.store_error import StoreError
+
+__all__ = [
+    "InvalidDraft",
+    "LogDamaged",
+    "PositionConflict",
+    "StoreClosed",
+    "StoreError",
+    "StoreFailed",
+    "StoreFull",
+    "StoreLocked",
+    "StoreMissing",
+    "StoreOverloaded",
+    "StoreReadFailed",
+    "StoreReadOnly",
+    "StoreVersionUnknown",
+    "StoreWriteFailed",
+    "UnknownRoom",
+]
 
 
 class PositionConflict(StoreError):

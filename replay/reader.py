@@ -1,0 +1,121 @@
+"""Read-only access to an event log, also while a server writes to it.
+
+For the commands of `reprise replay` and whatever else looks at a log from outside its server. It
+changes nothing, takes no lock that a writer would wait for, and holds no snapshot between batches.
+All methods block; on trio, run them in a thread.
+"""
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from protocol.envelope import Envelope
+from replay.store.errors import LogDamaged, StoreMissing, StoreReadFailed, UnknownRoom
+from replay.store.heads import FILE_NAME as HEADS_FILE_NAME
+from replay.store.heads import HeadsFound, read_heads
+from replay.store.interface import BATCH_ENVELOPES, Head, RoomSummary
+from replay.store.sqlite_file import FILE_NAME, connect_reader
+from replay.store.sqlite_read import RoomFound, Walk, heads_damage, survey
+
+
+class LogReader:
+    """An event log opened for reading. A context manager; `close` ends it.
+
+    Raises on opening `StoreMissing`, `StoreVersionUnknown`, `StoreReadFailed`, or `LogDamaged`
+    when nothing of the database can be read.
+    """
+
+    def __init__(self, directory: Path | str) -> None:
+        self._directory = Path(directory)
+        if not self._directory.is_dir():
+            raise StoreMissing(f"no event log: there is no directory {self._directory}")
+        try:
+            self._connection: sqlite3.Connection = connect_reader(self._directory / FILE_NAME)
+        except StoreMissing as error:
+            recorded = self._recorded()
+            if recorded is None or not recorded.heads:
+                raise
+            reason = f"{error}, but {HEADS_FILE_NAME} knows {len(recorded.heads)} rooms"
+            raise LogDamaged(None, None, reason) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def rooms(self) -> tuple[list[RoomSummary], list[LogDamaged]]:
+        """List all rooms by name, and everything that is damaged (see `RoomSummary.damage`)."""
+        recorded = self._recorded()
+        found = survey(self._connection, {} if recorded is None else recorded.heads)
+        general = heads_damage(recorded, has_rooms=bool(found))
+        ordered = [found[room] for room in sorted(found)]
+        damage = [general, *(room.damage for room in ordered)]
+        return [room.summary for room in ordered], [each for each in damage if each is not None]
+
+    def head(self, room: str) -> Head:
+        """Tell the end of a room's log.
+
+        Raises `UnknownRoom`; `LogDamaged` if the log does not reach its recorded end, or if its
+        last envelopes do not check.
+        """
+        found = self._found(room)
+        if found.damage is not None:
+            raise found.damage.again()
+        return found.head
+
+    def batches(
+        self,
+        room: str,
+        after: int = 0,
+        up_to: int | None = None,
+        *,
+        actor: str | None = None,
+        types: Collection[str] | None = None,
+        correlation: str | None = None,
+        batch: int = BATCH_ENVELOPES,
+    ) -> Iterator[list[Envelope]]:
+        """Give envelopes as `EventStore.batches` does, up to the end as of the call.
+
+        Raises `UnknownRoom`; `LogDamaged` after everything sound before it was given.
+        """
+        found = self._found(room)
+        end = found.head.position
+        reaches_end = up_to is None or up_to > end
+        walk = Walk(
+            room,
+            found.room_id,
+            after,
+            end if up_to is None else min(up_to, end),
+            actor=actor,
+            types=types,
+            correlation=correlation,
+            batch=batch,
+            ends_with=found.damage if reaches_end else None,
+        )
+        return iter(lambda: walk.step(self._connection), [])
+
+    def _found(self, room: str) -> RoomFound:
+        recorded = self._recorded()  # before the database: it may only be ahead of its heads
+        heads = {} if recorded is None else recorded.heads
+        found = survey(self._connection, heads, only=room).get(room)
+        if found is None:
+            raise UnknownRoom(room)
+        return found
+
+    def _recorded(self) -> HeadsFound | None:
+        try:
+            return read_heads(self._directory / HEADS_FILE_NAME)
+        except OSError as error:
+            raise StoreReadFailed(f"cannot read {HEADS_FILE_NAME}: {error.strerror}") from error

@@ -41,10 +41,10 @@ from replay.store.errors import (
     StoreReadOnly,
 )
 from replay.store.heads import FILE_NAME as HEADS_FILE_NAME
-from replay.store.heads import HeadsFile, HeadsFound, read_heads, sync_directory
+from replay.store.heads import HeadsFile, read_heads, sync_directory
 from replay.store.interface import BATCH_ENVELOPES, Head, Receipt, RoomSummary
 from replay.store.ledger import PENDING_ENVELOPES_MAX, Append, Ledger, Tally
-from replay.store.sqlite_file import FILE_NAME, connect_reader, connect_writer
+from replay.store.sqlite_file import FILE_NAME, connect_reader, connect_writer, try_writing
 from replay.store.sqlite_read import RoomFound, Walk, heads_damage, survey
 from replay.store.sqlite_writer import Writer
 
@@ -285,15 +285,16 @@ def _open(directory: Path) -> _Opened:
             lock_fd = _lock(directory)
             undo.callback(os.close, lock_fd)
             recorded = read_heads(directory / HEADS_FILE_NAME)
-            _refuse_to_start_over(directory, recorded)
-            connection = connect_writer(directory / FILE_NAME)
-            undo.callback(connection.close)
             known = {} if recorded is None else recorded.heads
+            connection = _connect(directory, known)
+            undo.callback(connection.close)
             rooms = survey(connection, known)
             damage = heads_damage(recorded, has_rooms=bool(rooms))
             if recorded is not None and recorded.damage is not None:
-                heads_path = directory / HEADS_FILE_NAME
-                shutil.copyfile(heads_path, heads_path.with_suffix(".heads.damaged"))
+                _keep(directory / HEADS_FILE_NAME)
+            if any(found.damage is not None for found in rooms.values()):
+                _keep(directory / f"{FILE_NAME}-wal")
+            try_writing(connection)
             ends = {room: found.head for room, found in rooms.items() if found.damage is None}
             heads = HeadsFile(directory, known | ends)
             sync_directory(directory)
@@ -327,20 +328,28 @@ def _lock(directory: Path) -> int:
     return lock_fd
 
 
-def _refuse_to_start_over(directory: Path, recorded: HeadsFound | None) -> None:
-    """Raise `LogDamaged` rather than begin an empty database where a full one should be.
+def _connect(directory: Path, known: Mapping[str, Head]) -> sqlite3.Connection:
+    """Open the database; raise `LogDamaged` rather than begin anew where a full one should be.
 
-    SQLite would also throw away the write-ahead log that lies beside it.
+    SQLite would also throw away the write-ahead log that lies beside an empty file.
     """
     path = directory / FILE_NAME
-    if recorded is None or not recorded.heads or (path.is_file() and path.stat().st_size):
-        return
-    state = "is empty" if path.is_file() else "is missing"
-    raise LogDamaged(
-        None,
-        None,
-        f"{path} {state}, but {HEADS_FILE_NAME} beside it knows {len(recorded.heads)} rooms",
+    lost = LogDamaged(
+        None, None, f"{path} is empty or missing, but {HEADS_FILE_NAME} knows {len(known)} rooms"
     )
+    if known and not (path.is_file() and path.stat().st_size):
+        raise lost
+    connection = connect_writer(path, may_create=not known)
+    if connection is None:
+        raise lost
+    return connection
+
+
+def _keep(path: Path) -> None:
+    """Put a copy of a file that bears damage aside, before it is written; the first one stays."""
+    kept = path.with_name(path.name + ".damaged")
+    if path.is_file() and path.stat().st_size and not kept.exists():
+        shutil.copyfile(path, kept)
 
 
 def _translated_opening(directory: Path, error: OSError) -> StoreError:

@@ -82,10 +82,11 @@ _IOERR_DIR_FSYNC = 10 | 5 << 8
 _IOERR_SHMSIZE = 10 | 19 << 8
 
 
-def connect_writer(path: Path) -> sqlite3.Connection:
-    """Open the database for writing, and make it when it is new. For one process at a time.
+def connect_writer(path: Path, *, may_create: bool) -> sqlite3.Connection | None:
+    """Open the database for writing, and make it when it is empty; None when that may not be.
 
-    Raises `StoreError`. The connection may be used by any thread, one at a time.
+    An existing one is not written yet. Raises `StoreError`. For one process at a time; the
+    connection may be used by any thread, one at a time.
     """
     try:
         connection = _connect(f"file:{_quoted(path)}?mode=rwc")
@@ -94,17 +95,17 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA busy_timeout = 5000")
         if _check_version(connection) == 0:
+            if not may_create:
+                connection.close()
+                return None
             connection.execute("PRAGMA page_size = 4096")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {_MARKS} COMMIT;")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {4 * WAL_PAGES * 4096}")
-        # A write that changes nothing: an unwritable directory shows here and not later.
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("COMMIT")
     except sqlite3.Error as error:
         connection.close()
         raise translated(error) from error
@@ -112,6 +113,16 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def try_writing(connection: sqlite3.Connection) -> None:
+    """Write something that changes nothing: what stands in the way shows here and not later."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise translated(error) from error
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

@@ -143,7 +143,8 @@ class Writer:
             # One room's damage must not stop the others: each on its own.
             for room in dict.fromkeys(append.receipt.room for append in alive):
                 own = [append for append in alive if append.receipt.room == room]
-                _fail(own, self._commit(own, room))
+                known = own[0].receipt.envelopes[0].position > 1
+                _fail(own, self._commit(own, room if known else None))
         else:
             _fail(alive, error)
 

@@ -1,0 +1,137 @@
+"""The heads file: what was recorded is found, and what is wrong with it is told apart."""
+
+import errno
+import os
+import random
+
+import pytest
+
+from replay.store.heads import FILE_NAME, HeadsFile, read_heads
+from replay.store.interface import Head
+
+
+def head(n):
+    return Head(n, n.to_bytes(32))
+
+
+def record(heads_file, **heads):
+    heads_file.prepare(heads)
+    heads_file.write()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / FILE_NAME
+
+
+@pytest.fixture
+def heads_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("replay.store.heads._SPACE_BYTES", 64 << 10)
+    opened = HeadsFile(tmp_path, {"old": head(7)})
+    yield opened
+    opened.close()
+
+
+def test_there_is_nothing_to_read_where_no_file_is(path):
+    assert read_heads(path) is None
+
+
+def test_the_furthest_head_of_each_room_is_found(path, heads_file):
+    record(heads_file, a=head(1), b=head(4))
+    record(heads_file, a=head(3))
+    found = read_heads(path)
+    assert found.damage is None
+    assert found.heads == {"old": head(7), "a": head(3), "b": head(4)}
+
+
+def test_what_was_only_prepared_is_not_recorded(path, heads_file):
+    heads_file.prepare({"a": head(1)})
+    assert read_heads(path).heads == {"old": head(7)}
+
+
+def test_a_full_file_is_replaced_by_a_smaller_one_with_all_heads(path, heads_file):
+    rooms = {f"room {n}": head(n) for n in range(2_500)}
+    inode = path.stat().st_ino
+    for n in range(9):
+        record(heads_file, **rooms, again=head(n))
+    found = read_heads(path)
+    assert path.stat().st_ino != inode
+    assert found.damage is None
+    assert found.heads == rooms | {"old": head(7), "again": head(8)}
+    assert path.stat().st_size < 1 << 20
+
+
+def test_a_record_larger_than_the_file_finds_its_place(path, heads_file):
+    rooms = {"r" * 200 + str(n): head(n) for n in range(3_000)}
+    record(heads_file, **rooms)
+    assert read_heads(path).heads == rooms | {"old": head(7)}
+
+
+def test_a_torn_last_record_is_no_damage(path, heads_file):
+    record(heads_file, a=head(1))
+    whole = path.read_bytes()
+    record(heads_file, a=head(2))
+    both = path.read_bytes()
+    changed = [n for n in range(len(whole)) if whole[n] != both[n]]
+    for cut in changed[1:]:
+        path.write_bytes(both[:cut] + whole[cut:])
+        found = read_heads(path)
+        assert found.damage is None
+        assert found.heads["a"] == head(1)
+
+
+def test_a_flipped_bit_is_told_and_leaves_a_lower_bound(path, heads_file):
+    for n in range(1, 5):
+        record(heads_file, a=head(n), b=head(2 * n))
+    content = bytearray(path.read_bytes())
+    end = max(n for n, byte in enumerate(content) if byte) + 1
+    last = content.rfind(b"HEAD")
+    for bit in range(8 * end):
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content[: end + 64] + bytes(len(content) - end - 64))
+        found = read_heads(path)
+        if bit // 8 < last:
+            assert found.damage is not None, f"bit {bit}"
+            if found.heads:
+                assert found.heads["a"] == head(4)
+        else:
+            assert found.heads["a"] == head(3)
+        content[bit // 8] ^= 1 << bit % 8
+
+
+def test_a_truncated_file_is_told(path, heads_file):
+    record(heads_file, a=head(1))
+    content = path.read_bytes()
+    for size in (0, 1, 30, 60, 200, 10_000, len(content) - 1):
+        path.write_bytes(content[:size])
+        assert read_heads(path).damage is not None, f"{size} bytes"
+
+
+def test_random_bytes_are_told(path):
+    choose = random.Random(5)
+    for size in (10, 50, 5_000):
+        path.write_bytes(choose.randbytes(size))
+        assert read_heads(path).damage is not None
+
+
+def test_a_room_whose_name_looks_like_a_record_forges_nothing(path, tmp_path, heads_file):
+    forged = path.read_bytes()[36:].rstrip(b"\0").decode("latin-1")
+    record(heads_file, **{f"{forged} HEAD": head(1)})
+    record(heads_file, a=head(2))
+    assert set(read_heads(path).heads) == {"old", f"{forged} HEAD", "a"}
+
+
+def test_without_space_preparing_fails_and_the_old_file_stands(path, heads_file, monkeypatch):
+    record(heads_file, a=head(1))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(OSError, match="No space"):
+            heads_file.prepare({"r" * 200 + str(n): head(n) for n in range(3_000)})
+    assert read_heads(path).heads == {"old": head(7), "a": head(1)}
+    assert list(path.parent.iterdir()) == [path]
+    record(heads_file, a=head(2))
+    assert read_heads(path).heads["a"] == head(2)

@@ -23,7 +23,6 @@ import { Sending } from './media/sending.js';
 export class Session extends Emitter {
   #signaling;
   #watch;
-  #createDevice;
   #publications = new Map();
   #media = null;
   #backoff = new Backoff({ first_ms: 400, max_ms: 8_000 });
@@ -41,11 +40,9 @@ export class Session extends Emitter {
    * @param {import('./signaling.js').Signaling} signaling not started yet
    * @param {object} options
    * @param {boolean} options.watch consume what others publish
-   * @param {() => Promise<Device>} [options.createDevice]
    */
-  constructor(signaling, { watch, createDevice = () => Device.factory() }) {
+  constructor(signaling, { watch }) {
     super();
-    this.#createDevice = createDevice;
     this.#signaling = signaling;
     this.#watch = watch;
     signaling.on('joined', (answer) => this.#onJoined(answer));
@@ -162,7 +159,7 @@ export class Session extends Emitter {
     this.roster.reset(answer);
     const media = { device: null, sending: null, receiving: null, closed: false };
     try {
-      media.device = await this.#createDevice();
+      media.device = await Device.factory();
       await media.device.load({ routerRtpCapabilities: answer.routerRtpCapabilities });
     } catch (error) {
       console.error(error);
@@ -185,8 +182,7 @@ export class Session extends Emitter {
     this.emit('change');
     this.#recoverLinks();
     try {
-      const own = this.roster.ownProducers.map((producer) => [producer.id, producer]);
-      await this.#media?.sending.synchronise(new Map(own));
+      await this.#media?.sending.closeOrphans(this.#ownProducers());
     } catch (error) {
       if (!isDisconnection(error)) console.warn(error);
     }
@@ -240,6 +236,10 @@ export class Session extends Emitter {
     media?.receiving.drop();
   }
 
+  #ownProducers() {
+    return new Map(this.roster.ownProducers.map((producer) => [producer.id, producer]));
+  }
+
   /** Make it so. One run at a time; a change during a run causes another. */
   async #work() {
     clearTimeout(this.#timer);
@@ -249,7 +249,7 @@ export class Session extends Emitter {
     while (this.#again && this.#media && this.joined) {
       this.#again = false;
       try {
-        await this.#media.sending.reconcile(this.#publications.values());
+        await this.#media.sending.reconcile(this.#publications.values(), this.#ownProducers());
         const watched = this.#watch ? this.roster.remoteProducers : [];
         await this.#media?.receiving.reconcile(watched);
         this.#backoff.reset();

@@ -1,0 +1,108 @@
+"""A client's byte stream that cannot be made to bring more than it should.
+
+What a WebSocket message costs us is bounded by its size; what control frames, empty fragments and
+a slow handshake cost is bounded here, by bytes. A client that sends faster than its rate is read
+more slowly, so TCP slows it down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from gateway.rate import TokenBucket
+
+RECEIVE_BYTES = 16_384
+IDLE_BYTES_PER_SECOND = 64
+"""What a client may send beside its messages, such as its own pings, for as long as it likes."""
+
+
+class PacedStream(trio.abc.Stream):
+    """Wraps a stream; reads at most `bytes_per_second` of it, after a burst.
+
+    `on_end` is called once when no more comes: the other side closed, or this one did. Between two
+    `message_came` calls at most `silence_bytes_max` are read, plus an idle rate: then the stream
+    counts as ended, since its client sends what never becomes a message.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        *,
+        bytes_per_second: int,
+        burst_bytes: int,
+        silence_bytes_max: int,
+    ) -> None:
+        now_s = trio.current_time()
+        self._stream = stream
+        self._bucket = TokenBucket(bytes_per_second, burst_bytes, now_s)
+        self._silence_bytes_max = silence_bytes_max
+        self._silence = TokenBucket(IDLE_BYTES_PER_SECOND, silence_bytes_max, now_s)
+        self._ended = trio.Event()
+        self._reading = False
+        self._discarding = False
+        self.on_end: Callable[[], None] | None = None
+
+    def message_came(self) -> None:
+        """A whole message was read."""
+        self._silence = TokenBucket(
+            IDLE_BYTES_PER_SECOND, self._silence_bytes_max, trio.current_time()
+        )
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Read some bytes; none when the stream has ended."""
+        if self._ended.is_set():
+            await trio.lowlevel.checkpoint()
+            return b""
+        self._reading = True
+        try:
+            while True:
+                data = await self._stream.receive_some(max_bytes or RECEIVE_BYTES)
+                now_s = trio.current_time()
+                if not data or not (self._discarding or self._silence.take(now_s, len(data))):
+                    self._end()
+                    return b""
+                debt_s = self._bucket.spend(now_s, len(data))
+                if debt_s > 0:
+                    await trio.sleep(debt_s)
+                if not self._discarding:
+                    return bytes(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._end()
+            raise
+        finally:
+            self._reading = False
+
+    async def discard(self) -> None:
+        """Read and forget what still comes, until the other side has closed.
+
+        Closing TCP over unread bytes would take back what the client has not read of ours.
+        """
+        self._discarding = True
+        if self._reading:
+            await self._ended.wait()
+            return
+        try:
+            await self.receive_some()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send, as the wrapped stream does."""
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait, as the wrapped stream does."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """Close the wrapped stream."""
+        self._end()
+        await self._stream.aclose()
+
+    def _end(self) -> None:
+        if not self._ended.is_set():
+            self._ended.set()
+            if self.on_end is not None:
+                self.on_end()

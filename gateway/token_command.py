@@ -1,0 +1,69 @@
+"""`reprise token`: make a join token, as an application's backend would."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from gateway import tokens
+from gateway.options import config_option, secret_option
+
+
+@click.command(
+    epilog="Give the secret by REPRISE_SECRET or --secret-file: other users can see flags."
+)
+@config_option
+@click.option("--room", required=True, metavar="ROOM", help="The room that it is for.")
+@click.option("--name", metavar="NAME", help="Name of the peer, in place of what the client says.")
+@click.option(
+    "--publish/--no-publish", default=True, help="May the bearer publish?  [default: yes]"
+)
+@click.option(
+    "--subscribe/--no-subscribe", default=True, help="May the bearer watch?  [default: yes]"
+)
+@click.option(
+    "--expires",
+    default="1h",
+    metavar="DURATION",
+    help="How long it holds, such as 90s, 15m, 1h or 7d.  [default: 1h]",
+)
+@click.option("--secret", envvar="REPRISE_SECRET", metavar="TEXT", help="The server's secret.")
+@click.option(
+    "--secret-file",
+    envvar="REPRISE_SECRET_FILE",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="File that holds the secret, and nothing else.",
+)
+@click.pass_context
+def token(
+    context: click.Context,
+    *,
+    room: str,
+    name: str | None,
+    publish: bool,
+    subscribe: bool,
+    expires: str,
+    secret: str | None,
+    secret_file: Path | None,
+) -> None:
+    """Make a join token and print it, and nothing else."""
+    signing = secret_option(context, secret, secret_file)
+    if signing is None:
+        raise click.UsageError(
+            "no secret: set REPRISE_SECRET or --secret-file to what the server has"
+        )
+    try:
+        lifetime_s = tokens.seconds_of(expires)
+        claims = msgspec.convert(
+            {"room": room, "name": name, "publish": publish, "subscribe": subscribe},
+            tokens.Claims,
+        )
+    except msgspec.ValidationError as error:
+        raise click.UsageError(f"no token: {error}") from None
+    except ValueError as error:
+        raise click.UsageError(f"--expires: {error}") from None
+    click.echo(tokens.issue(signing, claims, now_s=time.time(), lifetime_s=lifetime_s))

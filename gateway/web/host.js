@@ -133,15 +133,13 @@ function render() {
     cameraOff: sources.cameraOff,
   });
   everLive ||= state === 'live';
-  status.show(state, words.host[key] ?? words.ofError(key));
+  const on = phase === 'on';
+  status.show(state, words.host[key] ?? words.ofError(key), { covered: !on || sources.dark });
   const waits = session && !session.joined && session.retryAt_ms !== null;
   status.countDown(waits ? session.retryAt_ms : null, words.nextAttempt);
   preview.show(sources.tiles);
-  const on = phase === 'on';
-  $('#curtain').hidden = on && !sources.dark;
   $('#controls').hidden = !on;
-  startButton.hidden = on;
-  startButton.disabled = phase === 'capturing';
+  startButton.hidden = on || phase === 'capturing';
   setText($('.label', startButton), error ? words.host.tryAgain : words.host.start);
   roomField.readOnly = phase === 'capturing' || on;
   renderToggles();

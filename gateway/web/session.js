@@ -23,6 +23,7 @@ import { Sending } from './media/sending.js';
 export class Session extends Emitter {
   #signaling;
   #watch;
+  #createDevice;
   #publications = new Map();
   #media = null;
   #backoff = new Backoff({ first_ms: 400, max_ms: 8_000 });
@@ -40,9 +41,11 @@ export class Session extends Emitter {
    * @param {import('./signaling.js').Signaling} signaling not started yet
    * @param {object} options
    * @param {boolean} options.watch consume what others publish
+   * @param {() => Promise<Device>} [options.createDevice]
    */
-  constructor(signaling, { watch }) {
+  constructor(signaling, { watch, createDevice = () => Device.factory() }) {
     super();
+    this.#createDevice = createDevice;
     this.#signaling = signaling;
     this.#watch = watch;
     signaling.on('joined', (answer) => this.#onJoined(answer));
@@ -159,7 +162,7 @@ export class Session extends Emitter {
     this.roster.reset(answer);
     const media = { device: null, sending: null, receiving: null, closed: false };
     try {
-      media.device = await Device.factory();
+      media.device = await this.#createDevice();
       await media.device.load({ routerRtpCapabilities: answer.routerRtpCapabilities });
     } catch (error) {
       console.error(error);
@@ -182,7 +185,8 @@ export class Session extends Emitter {
     this.emit('change');
     this.#recoverLinks();
     try {
-      await this.#media?.sending.closeOrphans(this.#ownProducers());
+      const own = this.roster.ownProducers.map((producer) => [producer.id, producer]);
+      await this.#media?.sending.synchronise(new Map(own));
     } catch (error) {
       if (!isDisconnection(error)) console.warn(error);
     }
@@ -236,10 +240,6 @@ export class Session extends Emitter {
     media?.receiving.drop();
   }
 
-  #ownProducers() {
-    return new Map(this.roster.ownProducers.map((producer) => [producer.id, producer]));
-  }
-
   /** Make it so. One run at a time; a change during a run causes another. */
   async #work() {
     clearTimeout(this.#timer);
@@ -249,7 +249,7 @@ export class Session extends Emitter {
     while (this.#again && this.#media && this.joined) {
       this.#again = false;
       try {
-        await this.#media.sending.reconcile(this.#publications.values(), this.#ownProducers());
+        await this.#media.sending.reconcile(this.#publications.values());
         const watched = this.#watch ? this.roster.remoteProducers : [];
         await this.#media?.receiving.reconcile(watched);
         this.#backoff.reset();

@@ -100,14 +100,20 @@ function render(roomGone = false) {
     if (error !== 'media_blocked' || session.mediaState === 'connected') error = null;
   }
   if (session) stage.show(streams());
-  const { state, words: key } = session ? viewerState(facts(roomGone)) : { state: 'error', words: error };
+  const { state, words: key } = session
+    ? viewerState(facts(roomGone))
+    : { state: 'error', words: error };
   streamSeen = (streamSeen || state === 'live') && !['ended', 'waiting'].includes(state);
   everLive ||= state === 'live';
-  status.show(state, words.viewer[key] ?? words.ofError(key));
+  const picture = state === 'live' || (stage.playing && state === 'reconnecting');
+  status.show(state, words.viewer[key] ?? words.ofError(key), {
+    covered: !picture,
+    icon: key === 'cameraOff' ? 'camera-off' : undefined,
+  });
   const until_ms = session?.joined ? null : (retryAt_ms ?? session?.retryAt_ms ?? null);
   const countsDown = ['error', 'reconnecting'].includes(state) && until_ms !== null;
   status.countDown(countsDown ? until_ms : null, words.nextAttempt);
-  controls.render({ state, key, covered: state !== 'live' && !(stage.playing && state === 'reconnecting') });
+  controls.render();
   const others = session ? session.roster.viewers.length + 1 : 0;
   setText($('#watching'), session?.joined ? words.watching(others) : '');
 }

@@ -110,7 +110,7 @@ export const watching = (count) => `${count} watching`;
 
 /** `Next attempt in 4 s` */
 export const nextAttempt = (seconds) =>
-  seconds > 0 ? `Next attempt in ${seconds} s.` : 'Trying now…';
+  seconds > 0 ? `Next attempt in ${seconds} s` : 'Trying now…';
 
 /** `1.8 Mbit/s` */
 export function bitrate(bps) {

@@ -14,7 +14,7 @@ export class Backoff {
    * @param {number} [options.factor] growth per attempt
    * @param {() => number} [options.random] in [0, 1)
    */
-  constructor({ first_ms = 500, max_ms = 15_000, factor = 1.8, random = Math.random } = {}) {
+  constructor({ first_ms = 500, max_ms = 8_000, factor = 1.8, random = Math.random } = {}) {
     this.first_ms = first_ms;
     this.max_ms = max_ms;
     this.factor = factor;

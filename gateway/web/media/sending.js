@@ -41,9 +41,8 @@ export class Sending {
   /**
    * Create, change and close producers until they match.
    * @param {Iterable<Publication>} publications
-   * @param {Map<string, object>} known the server's picture of this client's producers, by id
    */
-  async reconcile(publications, known) {
+  async reconcile(publications) {
     const wanted = new Map([...publications].map((item) => [item.source, item]));
     for (const source of [...this.#held.keys()]) {
       if (!wanted.has(source)) await this.#unpublish(source);
@@ -52,12 +51,19 @@ export class Sending {
       if (!this.#held.has(publication.source) && publication.track) {
         await this.#publish(publication);
       }
-      await this.#adjust(publication, known);
+      await this.#adjust(publication);
     }
   }
 
-  /** Producers of an answer that was lost with its socket: the server has them, we do not. */
-  async closeOrphans(known) {
+  /**
+   * Compare with what the server has, after a break: take over its pauses, and close
+   * what it made in answer to a request whose socket broke.
+   * @param {Map<string, object>} known the server's picture of this client's producers, by id
+   */
+  async synchronise(known) {
+    for (const held of this.#held.values()) {
+      held.paused = known.get(held.producer.id)?.paused ?? held.paused;
+    }
     const ours = new Set([...this.#held.values()].map(({ producer }) => producer.id));
     for (const id of known.keys()) {
       if (!ours.has(id)) await this.#request('closeProducer', { producer: id });
@@ -101,17 +107,15 @@ export class Sending {
     this.#held.set(source, { producer, paused: false });
   }
 
-  async #adjust({ source, track, paused }, known) {
+  async #adjust({ source, track, paused }) {
     const held = this.#held.get(source);
     if (!held) return;
     const { producer } = held;
     if (producer.track !== track) await producer.replaceTrack({ track });
     if (producer.paused !== paused) paused ? producer.pause() : producer.resume();
-    const onServer = known.get(producer.id)?.paused ?? held.paused;
-    if (onServer !== paused || held.paused !== paused) {
-      await this.#request(paused ? 'pauseProducer' : 'resumeProducer', { producer: producer.id });
-      held.paused = paused;
-    }
+    if (held.paused === paused) return;
+    await this.#request(paused ? 'pauseProducer' : 'resumeProducer', { producer: producer.id });
+    held.paused = paused;
   }
 
   async #unpublish(source) {

@@ -36,19 +36,9 @@ export function setText(element, text) {
 
 /** Show another icon of the sprite in an element that has one. */
 export function setIcon(element, name) {
-  $('use', element).setAttribute('href', `${sprite()}#${name}`);
-}
-
-/** A new icon of the sprite. */
-export function icon(name) {
-  const namespace = 'http://www.w3.org/2000/svg';
-  const svg = document.createElementNS(namespace, 'svg');
-  svg.setAttribute('class', 'icon');
-  svg.setAttribute('aria-hidden', 'true');
-  const use = document.createElementNS(namespace, 'use');
-  use.setAttribute('href', `${sprite()}#${name}`);
-  svg.append(use);
-  return svg;
+  const href = `${sprite()}#${name}`;
+  const use = $('use', element);
+  if (use.getAttribute('href') !== href) use.setAttribute('href', href);
 }
 
 /** A button that is on or off: its label says what pressing it does. */

@@ -1,7 +1,7 @@
 /** Beside the preview: who watches, and how the stream leaves. */
 import { Meter, totals } from '../core/stats.js';
 import * as words from '../words.js';
-import { $, h, icon, setText } from './dom.js';
+import { $, h, setText } from './dom.js';
 
 const TICK_MS = 1_000;
 /** The list stays short; the count tells the rest. */
@@ -45,7 +45,12 @@ export class HostPanel {
     $('#viewers-none').hidden = viewers.length > 0;
     const rows = viewers.slice(0, NAMES_MAX).map(({ id, name }) => {
       const shown = name || `${words.labels.guest} ${id.slice(-4)}`;
-      return h('li.viewer', {}, icon('eye'), h('span', { title: shown }, shown));
+      return h(
+        'li.viewer',
+        {},
+        h('span.initial', { 'aria-hidden': 'true' }, [...shown][0].toUpperCase()),
+        h('span.name', { title: shown }, shown),
+      );
     });
     const more = viewers.length - rows.length;
     if (more > 0) rows.push(h('li.viewer.is-more', {}, words.more(more)));

@@ -1,14 +1,10 @@
 /** What a viewer can press: sound and full screen, by pointer, key `m` and key `f`. */
 import { labels, viewer as texts } from '../words.js';
-import { $, setIcon, setText, setToggle } from './dom.js';
-
-/** The icon of the curtain, by state; others show a spinner. */
-const ICONS = { paused: 'pause', waiting: 'clock', ended: 'mark', error: 'alert' };
+import { $, setText, setToggle } from './dom.js';
 
 export class ViewerControls {
   #stage;
   #figure = $('#stage');
-  #curtain = $('#curtain');
   #tap = $('#tap');
   #sound = $('#sound');
   #fullScreen = $('#full-screen');
@@ -19,11 +15,11 @@ export class ViewerControls {
     this.#stage = stage;
     stage.on('blocked', () => {
       this.#blocked = true;
-      this.#renderSound();
+      this.render();
     });
     stage.on('playing', () => {
       this.#blocked = false;
-      this.#renderSound();
+      this.render();
     });
     this.#tap.addEventListener('click', () => this.#setSound(true));
     this.#sound.addEventListener('click', () => this.#setSound(stage.muted));
@@ -35,15 +31,8 @@ export class ViewerControls {
     this.#renderFullScreen();
   }
 
-  /** @param {{state: string, key: string, covered: boolean}} view `covered`: no picture to see */
-  render({ state, key, covered }) {
-    this.#curtain.hidden = !covered;
-    this.#curtain.dataset.icon = ICONS[state] ? 'still' : 'busy';
-    setIcon(this.#curtain, key === 'cameraOff' ? 'camera-off' : (ICONS[state] ?? 'mark'));
-    this.#renderSound();
-  }
-
-  #renderSound() {
+  /** Show what can be pressed now. */
+  render() {
     const { muted, hasSound, playing } = this.#stage;
     this.#tap.hidden = !(this.#blocked || (muted && hasSound && playing));
     setText($('.label', this.#tap), this.#blocked ? texts.tapToPlay : texts.tapForSound);
@@ -59,7 +48,7 @@ export class ViewerControls {
     this.#stage.muted = !on;
     this.#stage.play();
     if (document.activeElement === this.#tap) this.#sound.focus();
-    this.#renderSound();
+    this.render();
   }
 
   #renderFullScreen() {

@@ -1,14 +1,48 @@
-//! RTCP (RFC 3550, RFC 4585, RFC 5104, REMB, transport-cc, RFC 3611 tolerated): parse and build.
-/// Why bytes are not a compound RTCP packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RtcpError {
-    /// Lengths do not add up.
-    Truncated,
-    /// Version is not 2.
-    BadVersion,
-    /// A field contradicts another.
-    Malformed,
-}
+//! RTCP: parse compounds, build the packets that the router sends.
+//!
+//! Read: SR, RR, SDES, BYE (RFC 3550), generic NACK, PLI (RFC 4585), FIR (RFC 5104), REMB
+//! (draft-alvestrand-rmcat-remb-03) and transport-cc feedback
+//! (draft-holmer-rmcat-transport-wide-cc-extensions-01). Anything else, such as XR (RFC 3611) and
+//! APP, is `Other`. Compounds may be reduced-size (RFC 5506).
+//!
+//! Built packets are appended to a buffer that the caller keeps; a compound is what was appended
+//! since it was cleared.
+
+mod build;
+mod compound;
+mod lists;
+mod transport_feedback;
+
+#[cfg(test)]
+mod tests;
+
+pub use build::{
+    write_cname, write_fir, write_goodbye, write_nack, write_pli, write_receiver_report,
+    write_remb, write_sender_report,
+};
+pub use compound::{Compound, RtcpError, RtcpPacket};
+pub use lists::{FirEntries, FirEntry, LostList, Reports, SdesChunk, SdesChunks, Sources};
+pub use transport_feedback::{
+    FEEDBACK_LEN_MAX, FEEDBACK_STATUSES_MAX, FeedbackArrival, FeedbackArrivals, TransportFeedback,
+    write_transport_feedback,
+};
+
+const SENDER_REPORT: u8 = 200;
+const RECEIVER_REPORT: u8 = 201;
+const SOURCE_DESCRIPTION: u8 = 202;
+const GOODBYE: u8 = 203;
+const TRANSPORT_LAYER_FEEDBACK: u8 = 205;
+const PAYLOAD_SPECIFIC_FEEDBACK: u8 = 206;
+
+const FORMAT_NACK: u8 = 1;
+const FORMAT_TRANSPORT_CC: u8 = 15;
+const FORMAT_PLI: u8 = 1;
+const FORMAT_FIR: u8 = 4;
+const FORMAT_APPLICATION: u8 = 15;
+
+/// Report blocks and SSRCs that one packet can hold; the count has five bits.
+pub const COUNT_MAX: usize = 31;
+
 /// One reception report block (RFC 3550, 6.4.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReportBlock {
@@ -16,141 +50,100 @@ pub struct ReportBlock {
     pub ssrc: u32,
     /// Lost since the last report, in 1/256.
     pub fraction_lost: u8,
-    /// Lost in all, 24 bits signed.
+    /// Lost in all; 24 bits, negative when duplicates arrived.
     pub cumulative_lost: i32,
     /// Extended highest sequence number received.
     pub extended_highest_sequence_number: u32,
     /// Interarrival jitter in timestamp units.
     pub jitter: u32,
-    /// Middle 32 bits of the last SR's NTP time.
+    /// Middle 32 bits of the last SR's NTP timestamp; zero if there was none.
     pub last_sr: u32,
-    /// Delay since the last SR in 1/65536 s.
+    /// Delay since the last SR in 1/65536 s; zero if there was none.
     pub delay_since_last_sr: u32,
 }
-/// Sender information (RFC 3550, 6.4.1).
+
+impl ReportBlock {
+    /// Length of a block on the wire.
+    pub const LEN: usize = 24;
+
+    fn decode(bytes: &[u8; Self::LEN]) -> Self {
+        let word = |at: usize| be32(&bytes[at..]);
+        let cumulative = word(4) & 0x00ff_ffff;
+        Self {
+            ssrc: word(0),
+            fraction_lost: bytes[4],
+            cumulative_lost: (cumulative << 8) as i32 >> 8,
+            extended_highest_sequence_number: word(8),
+            jitter: word(12),
+            last_sr: word(16),
+            delay_since_last_sr: word(20),
+        }
+    }
+
+    fn encode(&self) -> [u8; Self::LEN] {
+        let lost = self.cumulative_lost.clamp(-0x80_0000, 0x7f_ffff) as u32 & 0x00ff_ffff;
+        let words = [
+            self.ssrc,
+            u32::from(self.fraction_lost) << 24 | lost,
+            self.extended_highest_sequence_number,
+            self.jitter,
+            self.last_sr,
+            self.delay_since_last_sr,
+        ];
+        let mut bytes = [0; Self::LEN];
+        for (field, word) in bytes.chunks_exact_mut(4).zip(words) {
+            field.copy_from_slice(&word.to_be_bytes());
+        }
+        bytes
+    }
+
+    /// The round-trip time that a report about our sender report shows, in ns: `now_ntp_middle` is
+    /// the middle 32 bits of our NTP time when the report arrived (RFC 3550, 6.4.1). `None` without
+    /// a sender report, or if the clocks contradict each other.
+    pub fn round_trip_time_ns(&self, now_ntp_middle: u32) -> Option<u64> {
+        if self.last_sr == 0 {
+            return None;
+        }
+        let units = now_ntp_middle
+            .wrapping_sub(self.last_sr)
+            .wrapping_sub(self.delay_since_last_sr) as i32;
+        let units = u64::try_from(units).ok()?;
+        Some((units * 1_000_000_000) >> 16)
+    }
+}
+
+/// Sender information of an SR (RFC 3550, 6.4.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SenderInfo {
-    /// 64-bit NTP time.
+    /// 64-bit NTP timestamp, 32.32 fixed point.
     pub ntp_timestamp: u64,
-    /// The same moment in RTP units.
+    /// The same moment in RTP timestamp units.
     pub rtp_timestamp: u32,
     /// Packets sent.
     pub packet_count: u32,
     /// Payload bytes sent.
     pub octet_count: u32,
 }
-/// One packet of a compound. Lists are lazy iterators over the received bytes.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub enum RtcpPacket<'a> {
-    /// SR.
-    SenderReport {
-        /// Sender.
-        ssrc: u32,
-        /// Its counters.
-        info: SenderInfo,
-        /// Its reports.
-        reports: Reports<'a>,
-    },
-    /// RR.
-    ReceiverReport {
-        /// Sender.
-        ssrc: u32,
-        /// Its reports.
-        reports: Reports<'a>,
-    },
-    /// Generic NACK (RFC 4585, 6.2.1).
-    Nack {
-        /// Sender.
-        sender_ssrc: u32,
-        /// Source that is to retransmit.
-        media_ssrc: u32,
-        /// Missing sequence numbers.
-        lost: LostList<'a>,
-    },
-    /// PLI.
-    PictureLossIndication {
-        /// Sender.
-        sender_ssrc: u32,
-        /// Source that is to send a keyframe.
-        media_ssrc: u32,
-    },
-    /// A packet that we tolerate and ignore.
-    Other {
-        /// Packet type.
-        packet_type: u8,
-    },
+
+impl SenderInfo {
+    /// Length on the wire.
+    pub const LEN: usize = 20;
 }
-/// Report blocks of a received packet.
-#[derive(Clone, Copy, Debug)]
-pub struct Reports<'a>(&'a [u8]);
-impl Iterator for Reports<'_> {
-    type Item = ReportBlock;
-    fn next(&mut self) -> Option<ReportBlock> {
-        let _ = self.0;
-        todo!()
-    }
+
+/// The middle 32 bits of an NTP timestamp, 16.16 fixed point.
+pub const fn ntp_middle(ntp_timestamp: u64) -> u32 {
+    (ntp_timestamp >> 16) as u32
 }
-/// Sequence numbers of a received NACK, each once per mention.
-#[derive(Clone, Copy, Debug)]
-pub struct LostList<'a>(&'a [u8]);
-impl Iterator for LostList<'_> {
-    type Item = u16;
-    fn next(&mut self) -> Option<u16> {
-        let _ = self.0;
-        todo!()
-    }
+
+/// NTP timestamp of a time in nanoseconds since the Unix epoch.
+pub const fn ntp_timestamp(unix_ns: u64) -> u64 {
+    const SECONDS_1900_TO_1970: u64 = 2_208_988_800;
+    let seconds = unix_ns / 1_000_000_000 + SECONDS_1900_TO_1970;
+    let fraction = ((unix_ns % 1_000_000_000) << 32) / 1_000_000_000;
+    seconds << 32 | fraction
 }
-/// Iterates over a compound packet; stops after the first error.
-#[derive(Clone, Debug)]
-pub struct Compound<'a>(&'a [u8]);
-impl<'a> Compound<'a> {
-    /// Starts at the first packet of a decrypted compound.
-    pub fn new(data: &'a [u8]) -> Self {
-        Self(data)
-    }
-}
-impl<'a> Iterator for Compound<'a> {
-    type Item = Result<RtcpPacket<'a>, RtcpError>;
-    fn next(&mut self) -> Option<Self::Item> {
-        let _ = self.0;
-        todo!()
-    }
-}
-/// Appends a sender report with at most 31 blocks.
-pub fn write_sender_report(
-    _out: &mut Vec<u8>,
-    _ssrc: u32,
-    _info: &SenderInfo,
-    _reports: &[ReportBlock],
-) {
-    todo!()
-}
-/// Appends a receiver report with at most 31 blocks.
-pub fn write_receiver_report(_out: &mut Vec<u8>, _ssrc: u32, _reports: &[ReportBlock]) {
-    todo!()
-}
-/// Appends an SDES packet with one CNAME (at most 255 bytes).
-pub fn write_cname(_out: &mut Vec<u8>, _ssrc: u32, _cname: &str) {
-    todo!()
-}
-/// Appends a BYE.
-pub fn write_goodbye(_out: &mut Vec<u8>, _ssrcs: &[u32]) {
-    todo!()
-}
-/// Appends a generic NACK; the numbers must be sorted as sequence numbers.
-pub fn write_nack(_out: &mut Vec<u8>, _sender_ssrc: u32, _media_ssrc: u32, _lost: &[u16]) {
-    todo!()
-}
-/// Appends a PLI.
-pub fn write_pli(_out: &mut Vec<u8>, _sender_ssrc: u32, _media_ssrc: u32) {
-    todo!()
-}
-/// Appends a FIR with one entry.
-pub fn write_fir(_out: &mut Vec<u8>, _sender_ssrc: u32, _media_ssrc: u32, _sequence_number: u8) {
-    todo!()
-}
-/// Appends a REMB.
-pub fn write_remb(_out: &mut Vec<u8>, _sender_ssrc: u32, _bitrate_bps: u64, _ssrcs: &[u32]) {
-    todo!()
+
+/// The first four bytes of a slice that has them.
+fn be32(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }

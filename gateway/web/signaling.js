@@ -16,7 +16,7 @@
  */
 import { Backoff } from './core/backoff.js';
 import { Emitter } from './core/emitter.js';
-import { SignalingError, isPassing, isSessionGone } from './core/errors.js';
+import { SignalingError, finalError, isPassing, isSessionGone } from './core/errors.js';
 import { SUBPROTOCOL, decodeFrame, encodeRequest } from './core/frames.js';
 import { Ledger } from './core/ledger.js';
 
@@ -132,7 +132,7 @@ export class Signaling extends Emitter {
     this.#timer = setTimeout(() => this.#lose(socket, 0, 'connect timeout'), connectTimeout_ms);
     socket.onopen = () => this.#enter(socket);
     socket.onmessage = ({ data }) => socket === this.#socket && this.#receive(data);
-    socket.onclose = ({ code, reason }) => this.#lose(socket, code, reason);
+    socket.onclose = ({ code, reason }) => this.#onClose(socket, code, reason);
     socket.onerror = () => {}; // `close` follows and says more
   }
 
@@ -229,6 +229,12 @@ export class Signaling extends Emitter {
     }
   }
 
+  #onClose(socket, code, reason) {
+    const error = finalError(code);
+    if (!error) this.#lose(socket, code, reason);
+    else if (socket === this.#socket) this.#stop(new SignalingError(error, reason || error));
+  }
+
   /** The socket is gone: fail what waits on it and plan the next attempt. */
   #lose(socket, code, reason) {
     if (socket === null || socket !== this.#socket) return;
@@ -244,6 +250,7 @@ export class Signaling extends Emitter {
 
   #stop(error) {
     this.#state = 'idle';
+    this.#session = null;
     this.#drop(1000, error);
     this.emit('refused', error);
   }

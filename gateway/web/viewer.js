@@ -1,5 +1,5 @@
 /** The viewer page: watches a room, by itself, for as long as it is open. */
-import { roomOfPath, setting } from './core/address.js';
+import { isRoomId, roomOfPath, setting } from './core/address.js';
 import { Backoff } from './core/backoff.js';
 import { isNotAllowed } from './core/errors.js';
 import { viewerState } from './core/states.js';
@@ -15,6 +15,9 @@ import * as words from './words.js';
 const TICK_MS = 1_000;
 /** Packets but no pictures for so many ticks: ask for a whole picture. */
 const STUCK_TICKS = 3;
+
+/** Refused joins that are tried again from time to time. */
+const LOOKS_AGAIN = new Set(['room_not_found', 'limit_reached', 'log_damaged']);
 
 const room = roomOfPath(location.pathname);
 const status = new Status(room ?? 'Reprise');
@@ -35,7 +38,7 @@ stage.on('playing', () => render());
 watchPage(() => session);
 exposeDebugFace(() => session);
 setText($('#room'), room ?? '');
-if (room === null) stop('room_not_found');
+if (room === null || !isRoomId(room)) stop('bad_room');
 else if (!hasWebRtc()) stop('no_webrtc');
 else watch();
 
@@ -65,6 +68,7 @@ function stop(code) {
 
 function refused(code) {
   if (isNotAllowed(code)) return stop('not_allowed');
+  if (!LOOKS_AGAIN.has(code)) return stop(code);
   // A room that was there and is gone has ended; one that never was does not exist.
   const gone = code === 'room_not_found' && session.everJoined;
   error = gone ? null : code;
@@ -85,6 +89,7 @@ function facts(roomGone) {
     mediaState,
     streaming: roster.streaming && !roomGone,
     stopReason: roster.stopReason,
+    publisherPresent: roster.publisherPresent && !roomGone,
     playing: stage.playing,
     streamSeen,
     everLive,

@@ -69,7 +69,18 @@ export const errors = {
     'You are not allowed in here',
     'Your link has no valid token for this room, or it has expired. Ask for a new one.',
   ],
-  room_full: ['The room is full', 'It takes nobody more at the moment. This page tries again by itself.'],
+  bad_room: [
+    'This room does not exist',
+    'Its id is not one that a room can have. Check the link.',
+  ],
+  limit_reached: ['The server is full', 'It takes nobody more at the moment. Try again later.'],
+  log_damaged: [
+    'This room is closed',
+    'Its record is damaged, and the server takes nobody in until that is looked at.',
+  ],
+  unsupported_codec: ['This codec does not work here', 'The server does not carry it. Choose another.'],
+  taken_over: ['This session goes on elsewhere', 'It was taken over by another page. Reload to join anew.'],
+  origin_refused: ['This page may not connect', 'The server does not take connections from pages at this address.'],
   media_blocked: [
     'Video cannot get through',
     'The server answers, but its media packets do not arrive. A firewall may block UDP. This page keeps trying.',
@@ -85,7 +96,7 @@ export const notes = {
   cameraLost: 'The camera was disconnected.',
   microphoneLost: 'The microphone was disconnected.',
   screenFailed: 'The screen could not be shared.',
-  badRoom: 'A room id has letters, digits, dots, dashes and underscores; 64 at most.',
+  badRoom: 'A room id has letters, digits, dashes and underscores; 64 at most.',
 };
 
 export const labels = {

@@ -11,8 +11,8 @@ const NOUNS = (
   'fanfare flute fugue harp hymn lyre melody motif oboe opus rondo scale sonata tempo viola waltz'
 ).split(' ');
 
-/** Room ids that can be typed and read in an address. */
-const ROOM = /^[A-Za-z0-9][A-Za-z0-9._~-]{0,63}$/;
+/** The server's rule for room ids. */
+const ROOM = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
 
 /** Whether `text` can be a room id. */
 export const isRoomId = (text) => ROOM.test(text);

@@ -9,6 +9,8 @@ export class Roster {
   streaming = false;
   /** Why the stream stopped last, until it starts again. */
   stopReason = null;
+  /** Peers that published the stream, until the next one. */
+  #publishers = new Set();
   /** @type {Map<string, {id: string, name: string}>} everyone else, by peer id */
   peers = new Map();
   /** @type {Map<string, {id, peer, kind, paused, appData}>} by producer id, own ones included */
@@ -20,6 +22,7 @@ export class Roster {
     this.peers = new Map();
     for (const peer of answer.peers ?? []) this.#addPeer(peer);
     this.producers = new Map();
+    this.#publishers.clear();
     for (const producer of answer.producers ?? []) this.#addProducer(producer);
     this.streaming = Boolean(answer.streaming ?? this.producers.size);
     if (this.streaming) this.stopReason = null;
@@ -57,6 +60,11 @@ export class Roster {
     }
   }
 
+  /** Whether someone who published the stream is in the room still. */
+  get publisherPresent() {
+    return [...this.#publishers].some((peer) => this.peers.has(peer));
+  }
+
   /** Producers of others: what a viewer watches. */
   get remoteProducers() {
     return [...this.producers.values()].filter((producer) => producer.peer !== this.self);
@@ -90,6 +98,7 @@ export class Roster {
   #addProducer(producer) {
     if (!producer?.id) return false;
     const { id, peer, kind, paused = false, appData } = producer;
+    this.#publishers.add(peer);
     this.producers.set(id, { id, peer, kind, paused, appData: appData ?? {} });
     return true;
   }

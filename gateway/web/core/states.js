@@ -8,6 +8,15 @@
 /** Reasons after which the server carries on by itself, so nothing has ended. */
 const RECOVERING = /plane|restart|shut|server/;
 
+/** The stream stopped with its transport: the host had gone, or lost its connection for a moment. */
+const TRANSPORT_CLOSED = 'transport_closed';
+
+/** Whether the stream that stopped is about to go on. */
+function comesBack({ stopReason, publisherPresent }) {
+  if (stopReason === TRANSPORT_CLOSED) return publisherPresent;
+  return RECOVERING.test(stopReason ?? '');
+}
+
 /** So many failed attempts in a row mean more than a short break. */
 const ATTEMPTS_SHORT = 4;
 
@@ -20,6 +29,7 @@ const ATTEMPTS_SHORT = 4;
  * @param {string} facts.mediaState connectionState of the transport, or `none`
  * @param {boolean} facts.streaming the server says that the host is live
  * @param {string | null} facts.stopReason why the stream stopped last
+ * @param {boolean} facts.publisherPresent who published the stream is still in the room
  * @param {boolean} facts.playing pictures or sound have come since the stream's start
  * @param {boolean} facts.streamSeen this stream has played here before
  * @param {boolean} facts.everLive any stream has
@@ -44,24 +54,24 @@ export function viewerState(facts) {
   return { state: under, words: under };
 }
 
-function unconnected({ everJoined, everLive, stopReason, attempts }) {
+function unconnected(facts) {
+  const { everJoined, everLive, stopReason, attempts } = facts;
   if (!everJoined) {
     return attempts > 0
       ? { state: 'error', words: 'unreachable' }
       : { state: 'starting', words: 'starting' };
   }
-  if (stopReason && !RECOVERING.test(stopReason) && everLive) {
+  if (stopReason && !comesBack(facts) && everLive) {
     return { state: 'ended', words: 'ended' };
   }
   const words = attempts >= ATTEMPTS_SHORT ? 'unreachable' : 'reconnecting';
   return { state: 'reconnecting', words };
 }
 
-function withoutStream({ streaming, everLive, stopReason }, under) {
+function withoutStream(facts, under) {
+  const { streaming, everLive, stopReason } = facts;
   if (streaming) return { state: under, words: under };
-  if (stopReason && RECOVERING.test(stopReason)) {
-    return { state: 'reconnecting', words: 'reconnecting' };
-  }
+  if (comesBack(facts)) return { state: 'reconnecting', words: 'reconnecting' };
   if (everLive || stopReason) return { state: 'ended', words: 'ended' };
   return { state: 'waiting', words: 'waiting' };
 }

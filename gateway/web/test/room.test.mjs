@@ -31,6 +31,14 @@ test('a peer that leaves takes its producers along', () => {
   assert.deepEqual([...room.producers.keys()], ['q']);
 });
 
+test('a roster knows whether who published is still there', () => {
+  const room = roster({ peers: [{ id: 'h' }, { id: 'v' }], producers: [producer('p', 'h')] });
+  room.apply('producerClosed', { producer: 'p' });
+  assert.equal(room.publisherPresent, true);
+  room.apply('peerLeft', { peer: 'h' });
+  assert.equal(room.publisherPresent, false);
+});
+
 test('applying the same notification again changes nothing', () => {
   const room = roster({ producers: [producer('p', 'h')] });
   assert.equal(room.apply('producerPaused', { producer: 'p' }), true);
@@ -56,6 +64,7 @@ const watching = {
   mediaState: 'connected',
   streaming: true,
   stopReason: null,
+  publisherPresent: true,
   playing: true,
   streamSeen: true,
   everLive: true,
@@ -78,6 +87,8 @@ for (const [name, facts, state, words] of [
   ['no host yet', { ...fresh, streaming: false, producers: [] }, 'waiting', 'waiting'],
   ['a host who went', { streaming: false, stopReason: 'host_left', producers: [] }, 'ended', 'ended'],
   ['a plane that died', { streaming: false, stopReason: 'plane_failed', producers: [] }, 'reconnecting', 'reconnecting'],
+  ['a host whose connection broke', { streaming: false, stopReason: 'transport_closed', producers: [] }, 'reconnecting', 'reconnecting'],
+  ['a host whose connection broke, and who is gone', { streaming: false, stopReason: 'transport_closed', publisherPresent: false, producers: [] }, 'ended', 'ended'],
   ['producers between two', { producers: [] }, 'reconnecting', 'reconnecting'],
   ['all paused', { producers: [paused('video'), paused('audio')] }, 'paused', 'paused'],
   ['the camera off', { producers: [paused('video'), paused('audio', false)] }, 'paused', 'cameraOff'],

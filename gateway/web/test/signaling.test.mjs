@@ -197,7 +197,7 @@ test('a server that accepts and then stays silent is tried again', async (t) => 
   await next(client, 'joined');
 });
 
-for (const code of ['room_not_found', 'forbidden', 'invalid_token', 'some_new_code']) {
+for (const code of ['room_not_found', 'forbidden', 'unauthorized', 'some_new_code']) {
   test(`a join refused with ${code} stops until it is started again`, async (t) => {
     const { server, client } = await serverAndClient(t);
     server.handlers.set('join', () => {
@@ -251,6 +251,31 @@ test('unknown notifications are handed on, unknown answers dropped', async (t) =
   assert.deepEqual(client.notifications.map(({ event }) => event), ['somethingNew']);
   assert.equal(client.state, 'joined');
 });
+
+for (const [closeCode, code] of [
+  [4001, 'taken_over'],
+  [4004, 'origin_refused'],
+]) {
+  test(`a socket closed with ${closeCode} is not replaced: ${code}`, async (t) => {
+    const { server, client } = await serverAndClient(t);
+    await joined(client);
+    const refused = next(client, 'refused');
+    for (const socket of server.sockets) socket.close(closeCode);
+    assert.equal((await refused).code, code);
+    assert.equal(client.state, 'idle');
+    assert.ok(!client.events.includes('retry'));
+  });
+}
+
+for (const closeCode of [1001, 1011, 4002, 4005]) {
+  test(`a socket closed with ${closeCode} is replaced`, async (t) => {
+    const { server, client } = await serverAndClient(t);
+    await joined(client);
+    const resumed = next(client, 'resumed');
+    for (const socket of server.sockets) socket.close(closeCode);
+    await resumed;
+  });
+}
 
 test('a closed room ends the session: the next join is a fresh one', async (t) => {
   const { server, client } = await serverAndClient(t);

@@ -202,7 +202,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn a_packet_is_whole_or_not_there_and_the_newest_are_there(
             packets in prop::collection::vec((1usize..1_500, 0u64..4), 1..300),

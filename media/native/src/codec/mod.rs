@@ -1,41 +1,167 @@
-//! What the router must know of payloads: where frames and keyframes start.
+//! What the router must know of payloads: where frames and keyframes start, and which layer a
+//! packet belongs to. Payloads are never decoded.
+
+pub mod av1;
+pub mod dependency_descriptor;
+pub mod h264;
+pub mod vp8;
+pub mod vp9;
+
 /// A codec that the router carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
-    /// RFC 7587.
+    /// Opus (RFC 7587).
     Opus,
-    /// RFC 7741.
+    /// VP8 (RFC 7741).
     Vp8,
-    /// RFC 9628.
+    /// VP9 (RFC 9628).
     Vp9,
-    /// RFC 6184.
+    /// H.264 (RFC 6184).
     H264,
-    /// AV1 RTP payload format.
+    /// AV1 (RTP Payload Format For AV1).
     Av1,
 }
+
 impl Codec {
-    /// By MIME type, e.g. `video/VP8`, case-insensitive.
-    pub fn from_mime_type(_mime_type: &str) -> Option<Self> {
-        todo!()
+    /// The codec of a MIME type such as `video/VP8`, whose letter case does not matter.
+    pub fn from_mime_type(mime_type: &str) -> Option<Self> {
+        let known = [
+            ("audio/opus", Codec::Opus),
+            ("video/VP8", Codec::Vp8),
+            ("video/VP9", Codec::Vp9),
+            ("video/H264", Codec::H264),
+            ("video/AV1", Codec::Av1),
+        ];
+        known
+            .into_iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(mime_type))
+            .map(|(_, codec)| codec)
     }
-    /// Whether frames depend on keyframes.
+
+    /// Whether a decoder can start at keyframes only.
     pub fn needs_keyframe(self) -> bool {
         !matches!(self, Codec::Opus)
     }
 }
-/// What one packet's payload tells about its frame. Malformed payloads give the default.
+
+/// What one payload tells of its frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PayloadInfo {
-    /// The packet starts a keyframe (or, for opus, is always false).
+    /// The packet starts a keyframe: a decoder can start with it. Never for opus.
     pub keyframe: bool,
-    /// The packet starts a frame.
+    /// The packet starts a frame, or (H264) something that stands before a frame's first slice, or
+    /// (VP9) a frame of one spatial layer. Always for opus. For AV1 it takes a dependency
+    /// descriptor to tell, except at keyframes.
     pub start_of_frame: bool,
 }
-/// Inspects a payload; `dependency_descriptor` helps for AV1 when the extension is there.
-pub fn inspect(
-    _codec: Codec,
-    _payload: &[u8],
-    _dependency_descriptor: Option<&[u8]>,
-) -> PayloadInfo {
-    todo!()
+
+/// Inspects a payload; the dependency descriptor is that of the packet's header extension. Empty
+/// and malformed payloads start nothing.
+pub fn inspect(codec: Codec, payload: &[u8], dependency_descriptor: Option<&[u8]>) -> PayloadInfo {
+    match codec {
+        Codec::Opus => PayloadInfo {
+            keyframe: false,
+            start_of_frame: !payload.is_empty(),
+        },
+        Codec::Vp8 => vp8::inspect(payload),
+        Codec::Vp9 => vp9::inspect(payload),
+        Codec::H264 => h264::inspect(payload),
+        Codec::Av1 => av1::inspect(payload, dependency_descriptor),
+    }
+}
+
+/// A field of a payload descriptor with its place in the payload, so that it can be rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<T> {
+    /// Its value.
+    pub value: T,
+    /// Where it starts.
+    pub offset: usize,
+}
+
+/// A picture id of 7 or 15 bits, as VP8 and VP9 have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PictureId {
+    /// Its value.
+    pub value: u16,
+    /// Where it starts.
+    pub offset: usize,
+    /// Whether it has 15 bits in two bytes, or 7 in one.
+    pub is_long: bool,
+}
+
+impl PictureId {
+    /// Reads the picture id that starts at `offset`.
+    fn read(payload: &[u8], offset: usize) -> Option<Self> {
+        let first = *payload.get(offset)?;
+        let is_long = first & 0x80 != 0;
+        let value = if is_long {
+            u16::from(first & 0x7f) << 8 | u16::from(*payload.get(offset + 1)?)
+        } else {
+            u16::from(first)
+        };
+        Some(Self {
+            value,
+            offset,
+            is_long,
+        })
+    }
+
+    /// Length in bytes.
+    pub fn len_bytes(&self) -> usize {
+        if self.is_long { 2 } else { 1 }
+    }
+
+    /// Writes another value in its place, of which the low 7 or 15 bits count. The payload must
+    /// have the layout of the one that it was read from.
+    pub fn write(&self, payload: &mut [u8], value: u16) {
+        if self.is_long {
+            payload[self.offset..self.offset + 2].copy_from_slice(&(value | 0x8000).to_be_bytes());
+        } else {
+            payload[self.offset] = value as u8 & 0x7f;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ALL: [Codec; 5] = [Codec::Opus, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1];
+
+    #[test]
+    fn codecs_are_found_by_mime_type_in_any_case() {
+        assert_eq!(Codec::from_mime_type("VIDEO/h264"), Some(Codec::H264));
+        assert_eq!(Codec::from_mime_type("audio/opus"), Some(Codec::Opus));
+        assert_eq!(Codec::from_mime_type("video/rtx"), None);
+    }
+
+    #[test]
+    fn an_empty_payload_starts_nothing() {
+        for codec in ALL {
+            assert_eq!(inspect(codec, &[], None), PayloadInfo::default());
+        }
+    }
+
+    #[test]
+    fn opus_has_no_keyframes() {
+        let info = inspect(Codec::Opus, &[0xfc, 0xff], None);
+        assert!(info.start_of_frame && !info.keyframe);
+        assert!(!Codec::Opus.needs_keyframe() && Codec::Vp8.needs_keyframe());
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_is_inspected_without_panic_and_keyframes_start_frames(
+            payload in prop::collection::vec(any::<u8>(), 0..64),
+            descriptor in prop::option::of(prop::collection::vec(any::<u8>(), 0..64)),
+        ) {
+            for codec in ALL {
+                let info = inspect(codec, &payload, descriptor.as_deref());
+                prop_assert!(info.start_of_frame || !info.keyframe);
+            }
+        }
+    }
 }

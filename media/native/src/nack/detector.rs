@@ -259,6 +259,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
         #[test]
         fn nacks_name_missing_numbers_only_and_stay_bounded(
             steps in prop::collection::vec((-20i64..40, 0u64..30), 1..400),

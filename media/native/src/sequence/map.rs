@@ -280,7 +280,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(200))]
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn a_map_agrees_with_counting(
             first_incoming in 60_000u64..140_000, first_outgoing in 0u64..1 << 20,

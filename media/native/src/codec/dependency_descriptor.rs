@@ -1,0 +1,223 @@
+//! The dependency descriptor (RTP Payload Format For AV1, appendix A).
+//!
+//! Read are the mandatory fields and, where it is there, the template dependency structure with the
+//! layers of its templates and their decode target indications. Frame differences and chains are
+//! skipped: they serve receivers that look for broken references.
+
+/// Templates of a structure; their ids have six bits.
+pub const TEMPLATES_MAX: usize = 64;
+
+/// Decode targets of a structure.
+pub const DECODE_TARGETS_MAX: usize = 32;
+
+/// Spatial layers of a structure; their ids have two bits.
+pub const SPATIAL_LAYERS_MAX: usize = 4;
+
+const TEMPORAL_LAYERS_MAX: u8 = 8;
+
+/// What the descriptor of one packet says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DependencyDescriptor {
+    /// The packet starts a frame.
+    pub start_of_frame: bool,
+    /// The packet ends a frame.
+    pub end_of_frame: bool,
+    /// Template that the frame follows; to be read with the latest structure.
+    pub template_id: u8,
+    /// Number of the frame, in decode order.
+    pub frame_number: u16,
+    /// A structure, which comes with keyframes.
+    pub structure: Option<Box<TemplateStructure>>,
+    /// Decode targets that are active from here on, a bit each. Only read with a structure, for
+    /// without it their number is unknown.
+    pub active_decode_targets: Option<u32>,
+}
+
+/// The layers of a stream and what each kind of frame in it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateStructure {
+    /// Template id of the first template.
+    pub template_id_offset: u8,
+    /// Number of decode targets, 1–32.
+    pub decode_target_count: u8,
+    /// At most `TEMPLATES_MAX`.
+    pub templates: Vec<Template>,
+    /// Width and height of each spatial layer, if they are given.
+    pub resolutions: Vec<(u32, u32)>,
+}
+
+impl TemplateStructure {
+    /// The template of an id.
+    pub fn template(&self, template_id: u8) -> Option<&Template> {
+        let modulus = TEMPLATES_MAX as u8;
+        let at = (template_id + modulus - self.template_id_offset) % modulus;
+        self.templates.get(usize::from(at))
+    }
+}
+
+/// A kind of frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Template {
+    /// Spatial layer, 0–3.
+    pub spatial_layer: u8,
+    /// Temporal layer, 0–7.
+    pub temporal_layer: u8,
+    /// For each decode target two bits: 0 not present, 1 discardable, 2 switch, 3 required. The
+    /// lowest bits are target 0's.
+    pub indications: u64,
+}
+
+impl Template {
+    /// The indication of a decode target.
+    pub fn indication(&self, decode_target: u8) -> DecodeTargetIndication {
+        match self.indications >> (2 * u32::from(decode_target & 31)) & 3 {
+            0 => DecodeTargetIndication::NotPresent,
+            1 => DecodeTargetIndication::Discardable,
+            2 => DecodeTargetIndication::Switch,
+            _ => DecodeTargetIndication::Required,
+        }
+    }
+}
+
+/// What a frame is to a decode target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodeTargetIndication {
+    /// Not part of it.
+    NotPresent,
+    /// Part of it, and no later frame needs it.
+    Discardable,
+    /// Part of it; from here on it can be decoded with what was decoded so far.
+    Switch,
+    /// Part of it.
+    Required,
+}
+
+impl DependencyDescriptor {
+    /// Parses the extension's value. `None` if the mandatory fields or an announced structure are
+    /// truncated, or the structure exceeds its bounds.
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let [first, n0, n1] = *value.first_chunk()?;
+        let mut descriptor = Self {
+            start_of_frame: first & 0x80 != 0,
+            end_of_frame: first & 0x40 != 0,
+            template_id: first & 0x3f,
+            frame_number: u16::from_be_bytes([n0, n1]),
+            structure: None,
+            active_decode_targets: None,
+        };
+        let mut bits = Bits {
+            data: &value[3..],
+            at: 0,
+        };
+        if value.len() == 3 || bits.read(1)? == 0 {
+            return Some(descriptor);
+        }
+        let has_active_decode_targets = bits.read(1)? == 1;
+        bits.read(3)?; // custom indications, frame differences and chains
+        let structure = read_structure(&mut bits)?;
+        let count = u32::from(structure.decode_target_count);
+        descriptor.active_decode_targets = Some(match has_active_decode_targets {
+            true => bits.read(count)?,
+            false => u32::MAX >> (32 - count),
+        });
+        descriptor.structure = Some(Box::new(structure));
+        Some(descriptor)
+    }
+}
+
+fn read_structure(bits: &mut Bits<'_>) -> Option<TemplateStructure> {
+    let template_id_offset = bits.read(6)? as u8;
+    let decode_target_count = bits.read(5)? as u8 + 1;
+    let mut templates = read_layers(bits)?;
+    for template in &mut templates {
+        for target in 0..u32::from(decode_target_count) {
+            template.indications |= u64::from(bits.read(2)?) << (2 * target);
+        }
+    }
+    for _ in &templates {
+        while bits.read(1)? == 1 {
+            bits.read(4)?;
+        }
+    }
+    let chains = bits.read_non_symmetric(u32::from(decode_target_count) + 1)?;
+    if chains > 0 {
+        for _ in 0..decode_target_count {
+            bits.read_non_symmetric(chains)?;
+        }
+        for _ in 0..templates.len() as u32 * chains {
+            bits.read(4)?;
+        }
+    }
+    let mut resolutions = Vec::new();
+    if bits.read(1)? == 1 {
+        let spatial_layers = templates.last()?.spatial_layer + 1;
+        for _ in 0..spatial_layers {
+            resolutions.push((bits.read(16)? + 1, bits.read(16)? + 1));
+        }
+    }
+    Some(TemplateStructure {
+        template_id_offset,
+        decode_target_count,
+        templates,
+        resolutions,
+    })
+}
+
+/// The layers of the templates, each told by its difference from the one before.
+fn read_layers(bits: &mut Bits<'_>) -> Option<Vec<Template>> {
+    let mut templates = Vec::new();
+    let (mut spatial_layer, mut temporal_layer) = (0, 0);
+    loop {
+        templates.push(Template {
+            spatial_layer,
+            temporal_layer,
+            indications: 0,
+        });
+        match bits.read(2)? {
+            0 => {}
+            1 => temporal_layer += 1,
+            2 => (spatial_layer, temporal_layer) = (spatial_layer + 1, 0),
+            _ => return Some(templates),
+        }
+        let is_bounded = templates.len() < TEMPLATES_MAX
+            && usize::from(spatial_layer) < SPATIAL_LAYERS_MAX
+            && temporal_layer < TEMPORAL_LAYERS_MAX;
+        if !is_bounded {
+            return None;
+        }
+    }
+}
+
+/// Reads bits from the highest to the lowest of each byte.
+struct Bits<'a> {
+    data: &'a [u8],
+    at: usize,
+}
+
+impl Bits<'_> {
+    /// An unsigned number of at most 32 bits, f(n).
+    fn read(&mut self, count: u32) -> Option<u32> {
+        let mut value = 0;
+        for _ in 0..count {
+            let byte = *self.data.get(self.at / 8)?;
+            value = value << 1 | u32::from(byte >> (7 - self.at % 8) & 1);
+            self.at += 1;
+        }
+        Some(value)
+    }
+
+    /// A number below `bound`, which is not zero, in a code of two lengths, ns(n).
+    fn read_non_symmetric(&mut self, bound: u32) -> Option<u32> {
+        let width = 32 - bound.leading_zeros();
+        let short = (1 << width) - bound;
+        let value = self.read(width - 1)?;
+        if value < short {
+            return Some(value);
+        }
+        Some((value << 1) - short + self.read(1)?)
+    }
+}
+
+#[cfg(test)]
+#[path = "dependency_descriptor_tests.rs"]
+mod tests;

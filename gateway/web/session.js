@@ -159,7 +159,7 @@ export class Session extends Emitter {
     this.#everJoined = true;
     this.retryAt_ms = null;
     this.#closeMedia();
-    this.roster.reset(answer);
+    this.roster.reset(answer, { fresh: true });
     const media = { device: null, sending: null, receiving: null, closed: false };
     try {
       media.device = await this.#createDevice();
@@ -181,7 +181,7 @@ export class Session extends Emitter {
 
   async #onResumed(answer) {
     this.retryAt_ms = null;
-    this.roster.reset(answer);
+    this.roster.reset(answer, { fresh: false });
     this.emit('change');
     this.#recoverLinks();
     try {

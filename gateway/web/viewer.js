@@ -2,7 +2,7 @@
 import { isRoomId, roomOfPath, setting } from './core/address.js';
 import { Backoff } from './core/backoff.js';
 import { isNotAllowed } from './core/errors.js';
-import { viewerState } from './core/states.js';
+import { isRecovering, viewerState } from './core/states.js';
 import { Meter, totals } from './core/stats.js';
 import { streamOf } from './media/receiving.js';
 import { exposeDebugFace, hasWebRtc, openSession, watchPage } from './pages/common.js';
@@ -23,7 +23,7 @@ const room = roomOfPath(location.pathname);
 const status = new Status(room ?? 'Reprise');
 const stage = new Stage($('#tiles'));
 const controls = new ViewerControls(stage);
-const joinBackoff = new Backoff({ first_ms: 3_000, max_ms: 8_000 });
+const joinBackoff = new Backoff({ first_ms: 1_500, max_ms: 8_000 });
 
 let session = null;
 let error = null;
@@ -88,7 +88,7 @@ function facts(roomGone) {
     attempts: session.attempts,
     mediaState,
     streaming: roster.streaming && !roomGone,
-    stopReason: roster.stopReason,
+    stopReason: roomGone ? reasonOfGoneRoom(roster.stopReason) : roster.stopReason,
     publisherPresent: roster.publisherPresent && !roomGone,
     playing: stage.playing,
     streamSeen,
@@ -96,6 +96,11 @@ function facts(roomGone) {
     unplayable: session.unplayable,
     producers: roomGone ? [] : roster.remoteProducers,
   };
+}
+
+/** After a restart of the server a room is only missing until its host is back. */
+function reasonOfGoneRoom(stopReason) {
+  return isRecovering(stopReason) ? null : (stopReason ?? 'room_closed');
 }
 
 function render(roomGone = false) {

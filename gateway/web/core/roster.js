@@ -16,8 +16,12 @@ export class Roster {
   /** @type {Map<string, {id, peer, kind, paused, appData}>} by producer id, own ones included */
   producers = new Map();
 
-  /** Take the answer to `join` or `resume`: it describes the whole room. */
-  reset(answer) {
+  /**
+   * Take the answer to `join` or `resume`: it describes the whole room.
+   * @param {object} answer
+   * @param {{fresh: boolean}} how `fresh`: joined anew, so what was before is another story
+   */
+  reset(answer, { fresh }) {
     this.self = answer.peer;
     this.peers = new Map();
     for (const peer of answer.peers ?? []) this.#addPeer(peer);
@@ -25,7 +29,7 @@ export class Roster {
     this.#publishers.clear();
     for (const producer of answer.producers ?? []) this.#addProducer(producer);
     this.streaming = Boolean(answer.streaming ?? this.producers.size);
-    if (this.streaming) this.stopReason = null;
+    if (fresh || this.streaming) this.stopReason = null;
   }
 
   /**
@@ -99,6 +103,7 @@ export class Roster {
     if (!producer?.id) return false;
     const { id, peer, kind, paused = false, appData } = producer;
     this.#publishers.add(peer);
+    this.stopReason = null;
     this.producers.set(id, { id, peer, kind, paused, appData: appData ?? {} });
     return true;
   }

@@ -69,10 +69,10 @@ function unconnected(facts) {
 }
 
 function withoutStream(facts, under) {
-  const { streaming, everLive, stopReason } = facts;
+  const { streaming, stopReason } = facts;
   if (streaming) return { state: under, words: under };
   if (comesBack(facts)) return { state: 'reconnecting', words: 'reconnecting' };
-  if (everLive || stopReason) return { state: 'ended', words: 'ended' };
+  if (stopReason) return { state: 'ended', words: 'ended' };
   return { state: 'waiting', words: 'waiting' };
 }
 

@@ -127,7 +127,9 @@ export class Receiving {
   }
 
   async #unwatch(id) {
-    const { consumer } = this.#held.get(id);
+    const held = this.#held.get(id);
+    if (!held) return; // the server closed it while another one was let go of
+    const { consumer } = held;
     this.#held.delete(id);
     consumer.close();
     try {

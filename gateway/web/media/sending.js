@@ -119,7 +119,9 @@ export class Sending {
   }
 
   async #unpublish(source) {
-    const { producer } = this.#held.get(source);
+    const held = this.#held.get(source);
+    if (!held) return; // the server closed it while another one was given up
+    const { producer } = held;
     this.#held.delete(source);
     producer.close();
     try {

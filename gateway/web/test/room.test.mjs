@@ -8,7 +8,7 @@ const producer = (id, peer, kind = 'video') => ({ id, peer, kind, paused: false,
 
 function roster(answer = {}) {
   const room = new Roster();
-  room.reset({ peer: 'me', peers: [], producers: [], streaming: false, ...answer });
+  room.reset({ peer: 'me', peers: [], producers: [], streaming: false, ...answer }, { fresh: true });
   return room;
 }
 
@@ -29,6 +29,20 @@ test('a peer that leaves takes its producers along', () => {
   const room = roster({ peers: [{ id: 'h' }], producers: [producer('p', 'h'), producer('q', 'x')] });
   assert.equal(room.apply('peerLeft', { peer: 'h', reason: 'left' }), true);
   assert.deepEqual([...room.producers.keys()], ['q']);
+});
+
+test('a stop belongs to the past once someone publishes, or after a fresh join', () => {
+  const answer = { peer: 'me', peers: [], producers: [], streaming: false };
+  const room = roster({ streaming: true });
+  room.apply('streamingStopped', { reason: 'peer_left' });
+  room.reset(answer, { fresh: false });
+  assert.equal(room.stopReason, 'peer_left');
+  room.apply('producerAdded', { producer: producer('p', 'h') });
+  assert.equal(room.stopReason, null);
+  room.apply('roomClosed', { reason: 'server_stopped' });
+  assert.equal(room.stopReason, 'server_stopped');
+  room.reset(answer, { fresh: true });
+  assert.equal(room.stopReason, null);
 });
 
 test('a roster knows whether who published is still there', () => {
@@ -85,6 +99,7 @@ for (const [name, facts, state, words] of [
   ['a lost socket after the end', { joined: false, stopReason: 'host_left' }, 'ended', 'ended'],
   ['media that broke off', { mediaState: 'disconnected' }, 'reconnecting', 'reconnecting'],
   ['no host yet', { ...fresh, streaming: false, producers: [] }, 'waiting', 'waiting'],
+  ['a room joined anew that is silent now', { streaming: false, streamSeen: false, producers: [] }, 'waiting', 'waiting'],
   ['a host who went', { streaming: false, stopReason: 'host_left', producers: [] }, 'ended', 'ended'],
   ['a plane that died', { streaming: false, stopReason: 'plane_failed', producers: [] }, 'reconnecting', 'reconnecting'],
   ['a host whose connection broke', { streaming: false, stopReason: 'transport_closed', producers: [] }, 'reconnecting', 'reconnecting'],

@@ -197,6 +197,22 @@ test('a viewer takes what is published later, and lets go of what is closed', as
   assert.equal(sfu.count('closeConsumer'), 0, 'the server knows that itself');
 });
 
+test('a viewer hears of a closed producer while it lets go of another by itself', async (t) => {
+  const { sfu, session, ids } = await watching(t);
+  let answer;
+  sfu.handlers.set('closeConsumer', () => new Promise((resolve) => (answer = resolve)));
+  const asked = sfu.nextRequest('closeConsumer');
+  sfu.notify('peerLeft', { peer: 'host', reason: 'left' });
+  await until(session, () => answer !== undefined);
+  for (const id of ids) sfu.closeProducer(id);
+  await until(session, () => session.consumers.size === 0);
+  answer({});
+  await asked;
+  const later = sfu.hostPublishes('video', 'camera');
+  await until(session, () => playing(sfu).includes(later));
+  assert.equal(console.warn.mock.callCount(), 0);
+});
+
 test('a viewer whose socket broke hears what it missed, and keeps the rest', async (t) => {
   const { sfu, session, signaling, ids } = await watching(t);
   const kept = session.consumers.get(ids[1]).id;

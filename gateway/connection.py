@@ -1,11 +1,12 @@
 """One client's WebSocket from its welcome to its end: reading, writing, pinging, closing.
 
 The order at the end: no more is read and no request goes on; what waits to be sent is sent, within
-bounds; the close frame says why; the client has a moment to answer it; then TCP is closed.
+bounds; the close frame says why; the client has a moment to answer it. Who called `run` closes TCP.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import structlog
@@ -23,6 +24,10 @@ CLOSE_S = 2.0
 """How long it has to answer the close frame."""
 REASON_CHARACTERS_MAX = 120
 """What fits into a close frame (RFC 6455, 5.5); our reasons are ASCII."""
+
+_OURS = frozenset({1002, 1007, 1009})
+"""Codes with which the library ends a connection by itself, in the middle of what the client sends:
+frames that break RFC 6455, of which it tells us and not the client, and messages too large."""
 
 _log = structlog.get_logger()
 
@@ -154,7 +159,11 @@ class Connection:
         with trio.move_on_after(CLOSE_S):
             if not self._outbox.half_sent:
                 await self._websocket.aclose(int(code), reason[:REASON_CHARACTERS_MAX])
-            await self._stream.discard()
+            if peer_said is not None and peer_said.code in _OURS:
+                if peer_said.code != CloseCode.TOO_LARGE:
+                    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                        await self._stream.send_last(_close_frame(peer_said.code))
+                await self._stream.discard()
 
     def _welcome(self) -> bytes | str:
         limits = self._house.limits
@@ -178,3 +187,8 @@ class Connection:
                 },
             },
         )
+
+
+def _close_frame(code: int) -> bytes:
+    """A close frame without a reason (RFC 6455, 5.5.1)."""
+    return b"\x88\x02" + code.to_bytes(2)

@@ -26,6 +26,7 @@ class Outbox:
         self._frames: deque[bytes | str] = deque()
         self._bytes = 0
         self._sending = False
+        self._failed = False
         self._closed = False
         self._changed = trio.Event()
 
@@ -62,8 +63,8 @@ class Outbox:
             await self._changed.wait()
 
     async def wait_sent(self) -> None:
-        """Wait until nothing waits any more and no frame is half sent."""
-        while self._frames or self._sending:
+        """Wait until nothing waits any more and no frame is under way, or the writer failed."""
+        while (self._frames or self._sending) and not self._failed:
             await self._changed.wait()
 
     @property
@@ -72,7 +73,10 @@ class Outbox:
         return self._sending
 
     async def write(self, send: Callable[[bytes | str], Awaitable[None]]) -> None:
-        """Send frames in order, until the outbox is closed and empty. Run by one task."""
+        """Send frames in order, until the outbox is closed and empty. Run by one task.
+
+        Raises what `send` raises; nothing is sent after that.
+        """
         while True:
             while not self._frames:
                 if self._closed:
@@ -81,7 +85,12 @@ class Outbox:
             frame = self._frames.popleft()
             self._bytes -= len(frame)
             self._sending = True
-            await send(frame)
+            try:
+                await send(frame)
+            except Exception:
+                self._failed = True
+                self._notify()
+                raise
             self._sending = False
             self._notify()
 

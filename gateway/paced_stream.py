@@ -24,6 +24,9 @@ class PacedStream(trio.abc.Stream):
     `on_end` is called once when no more comes: the other side closed, or this one did. Between two
     `message_came` calls at most `silence_bytes_max` are read, plus an idle rate: then the stream
     counts as ended, since its client sends what never becomes a message.
+
+    `aclose` is for the WebSocket library, which closes TCP as it sees fit: it only ends reading and
+    writing. Who owns the connection may still `send_last` and `discard`, and calls `end`.
     """
 
     def __init__(
@@ -39,9 +42,11 @@ class PacedStream(trio.abc.Stream):
         self._bucket = TokenBucket(bytes_per_second, burst_bytes, now_s)
         self._silence_bytes_max = silence_bytes_max
         self._silence = TokenBucket(IDLE_BYTES_PER_SECOND, silence_bytes_max, now_s)
-        self._ended = trio.Event()
-        self._reading = False
-        self._discarding = False
+        self._reading = trio.CancelScope()
+        self._idle = trio.Event()
+        self._idle.set()
+        self._ended = False
+        self._closed = False
         self.on_end: Callable[[], None] | None = None
 
     def message_came(self) -> None:
@@ -52,44 +57,29 @@ class PacedStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Read some bytes; none when the stream has ended."""
-        if self._ended.is_set():
+        if self._ended:
             await trio.lowlevel.checkpoint()
             return b""
-        self._reading = True
+        self._idle = trio.Event()
         try:
-            while True:
+            with trio.CancelScope() as self._reading:
                 data = await self._stream.receive_some(max_bytes or RECEIVE_BYTES)
                 now_s = trio.current_time()
-                if not data or not (self._discarding or self._silence.take(now_s, len(data))):
-                    self._end()
-                    return b""
-                debt_s = self._bucket.spend(now_s, len(data))
-                if debt_s > 0:
-                    await trio.sleep(debt_s)
-                if not self._discarding:
+                if data and self._silence.take(now_s, len(data)):
+                    await self._pay(now_s, len(data))
                     return bytes(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._end()
             raise
         finally:
-            self._reading = False
-
-    async def discard(self) -> None:
-        """Read and forget what still comes, until the other side has closed.
-
-        Closing TCP over unread bytes would take back what the client has not read of ours.
-        """
-        self._discarding = True
-        if self._reading:
-            await self._ended.wait()
-            return
-        try:
-            await self.receive_some()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return
+            self._idle.set()
+        self._end()
+        return b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send, as the wrapped stream does."""
+        if self._closed:
+            raise trio.ClosedResourceError
         await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -97,12 +87,43 @@ class PacedStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
+        """Read and write no more. The wrapped stream stays open until `end`."""
+        self._closed = True
+        self._reading.cancel()
+        self._end()
+        await self._idle.wait()
+
+    async def send_last(self, data: bytes) -> None:
+        """Send something after `aclose`. Raises what the wrapped stream raises."""
+        await self._stream.send_all(data)
+
+    async def discard(self) -> None:
+        """Say that nothing more comes, then read and forget until the other side has closed.
+
+        Closing TCP over unread bytes would take back what the client has not read of ours.
+        """
+        await self.aclose()
+        try:
+            if isinstance(self._stream, trio.abc.HalfCloseableStream):
+                await self._stream.send_eof()
+            while data := await self._stream.receive_some(RECEIVE_BYTES):
+                await self._pay(trio.current_time(), len(data))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+    async def end(self) -> None:
         """Close the wrapped stream."""
+        self._closed = True
         self._end()
         await self._stream.aclose()
 
+    async def _pay(self, now_s: float, received: int) -> None:
+        debt_s = self._bucket.spend(now_s, received)
+        if debt_s > 0:
+            await trio.sleep(debt_s)
+
     def _end(self) -> None:
-        if not self._ended.is_set():
-            self._ended.set()
+        if not self._ended:
+            self._ended = True
             if self.on_end is not None:
                 self.on_end()

@@ -37,6 +37,8 @@ REFUSED_SOCKETS_MAX = 64
 """Connections over the limit that are told so at a time; others are closed without a word."""
 BACKLOG = 512
 """Connections that wait to be accepted."""
+END_S = 2.0
+"""How long closing TCP may take; over TLS something has to be sent."""
 STOP_S = 8.0
 """How long sockets have to end when the server stops."""
 
@@ -178,6 +180,8 @@ class SignalingServer:
                 else:
                     await self._answer(request, paced, shaking, address)
             nursery.cancel_scope.cancel()
+        with trio.move_on_after(END_S):
+            await paced.end()
 
     def _fullness(self, address: str) -> _Rejection | None:
         """Why there is no socket left for a client at `address`, which is counted already."""

@@ -1,4 +1,4 @@
-/** Small helpers for the document. Texts are always set as text, never as markup. */
+/** Small tools for the document. Texts are always set as text, never as markup. */
 
 /** The address of the icon sprite, as the build wrote it into the page. */
 const sprite = () => $('.brand use').getAttribute('href').split('#')[0];

@@ -22,8 +22,9 @@ from replay.store.errors import (
 )
 from replay.store.interface import Head, Receipt, RoomSummary
 
-APPEND_DRAFTS_MAX = 4096
-"""Drafts in one append: it is one transaction, and every other room waits for it."""
+APPEND_DRAFTS_MAX = 32_768
+"""Drafts in one append: it is one transaction, and every other room waits for it. A host who leaves
+2,000 viewers of eight tracks closes 16,000 consumers in one decision."""
 ROOM_BYTES_MAX = 255
 """UTF-8 bytes of a room's name."""
 DATA_BYTES_MAX = 1 << 20

@@ -18,6 +18,7 @@ from replay.store.errors import (
     StoreOverloaded,
     StoreWriteFailed,
 )
+from replay.store.ledger import APPEND_DRAFTS_MAX
 
 
 def draft(n=0, *, actor="room", kind="event", type="PeerJoined", **fields):  # noqa: A002
@@ -273,7 +274,7 @@ class StoreContract:
         "sent",
         [
             [],
-            [draft()] * 4097,
+            [draft()] * (APPEND_DRAFTS_MAX + 1),
             [draft(), draft(cause=2)],
             [draft(), draft(version=0)],
             [draft(), draft(entropy=b"12")],
@@ -295,10 +296,10 @@ class StoreContract:
             store.append_nowait(room, [draft()])
 
     async def test_the_largest_append_is_taken(self, store):
-        sent = [draft(n % 100) for n in range(4096)]
-        assert len(await store.append("lobby", 0, sent)) == 4096
+        sent = [draft(n % 100) for n in range(APPEND_DRAFTS_MAX)]
+        assert len(await store.append("lobby", 0, sent)) == APPEND_DRAFTS_MAX
         assert await store.verify_chain("lobby") == await store.head("lobby")
-        assert (await store.head("lobby")).position == 4096
+        assert (await store.head("lobby")).position == APPEND_DRAFTS_MAX
 
     async def test_too_much_pending_is_refused_and_taken_later(self, tmp_path):
         async with self.opened(tmp_path, pending_envelopes_max=10) as store:

@@ -36,7 +36,6 @@ from protocol.messages import (
 from protocol.notices import DtlsStateChanged, IceStateChanged, Notice, PlaneLost
 from protocol.orders import PlaneInfo, Remove, Table, TransportEntry, WorkerInfo
 from protocol.refusals import Refusal, RefusalCode
-from protocol.store_error import StoreError
 
 SHUT_DOWN_S = 5.0
 """How long rooms have to close when the server stops, in seconds."""
@@ -98,51 +97,62 @@ class System:
             await trio.sleep_forever()
 
     async def _recover(self, room: str) -> None:
-        """Bring a room back; a damaged log stays closed, the others go on."""
+        """Bring a room back; one whose log is damaged or not understood stays closed.
+
+        Its peers find no session any more. The others go on.
+        """
         folding = Rebuild()
+        runtime = RoomRuntime(room, self._services)
         try:
             for envelope in await self._services.store.read(room):
                 if envelope.kind == "event":
-                    folding.apply(Address(envelope.actor), event_in(envelope))
-        except StoreError as error:
-            self._services.log.error("room_not_recovered", room=room, error=str(error))
-            return
-        states = folding.states()
-        if states:
-            runtime = self._add(room)
-            runtime.recover(states)
-            self._start(runtime)
-            self._services.log.info("room_recovered", room=room, actors=len(states))
+                    event = event_in(envelope)
+                    folding.apply(Address(envelope.actor), event)
+                    runtime.feed.note(envelope.position, event)
+            states = folding.states()
+            if states:
+                self._add(runtime)
+                runtime.recover(states)
+                self._start(runtime)
+                self._services.log.info("room_recovered", room=room, actors=len(states))
+        except Exception as error:
+            self._forget(runtime)
+            self._services.log.error("room_not_recovered", room=room, exc_info=error)
 
     # The gateway's side.
 
     async def request(self, room: str, command: Command, *, correlation: str) -> Outcome:
         """Carry out a client's request and return its answer, or why not."""
+        if isinstance(command, Join):
+            return await self._join(room, command, correlation)
         if self._stopping:
             return _SHUTTING_DOWN
-        if isinstance(command, Join):
-            found = await self._room_to_join(room, create=command.create)
-            if isinstance(found, Refusal):
-                return found
-            runtime = found
-        else:
-            present = self._rooms.get(room)
-            if present is None:
-                return _SESSION_NOT_FOUND if isinstance(command, Resume) else _ROOM_NOT_FOUND
-            runtime = present
-        asked = runtime.request(command, correlation=correlation)
-        return asked if isinstance(asked, Refusal) else await asked.wait()
+        runtime = self._rooms.get(room)
+        if runtime is None:
+            return _SESSION_NOT_FOUND if isinstance(command, Resume) else _ROOM_NOT_FOUND
+        return await runtime.request(command, correlation=correlation)
 
-    async def _room_to_join(self, room: str, *, create: bool) -> RoomRuntime | Refusal:
-        while (runtime := self._rooms.get(room)) is not None:
+    async def _join(self, room: str, command: Join, correlation: str) -> Outcome:
+        """Join a room, or open it; one that closes meanwhile is waited for and opened anew."""
+        while not self._stopping:
+            runtime = self._rooms.get(room)
+            if runtime is None:
+                opened = self._open(room) if command.create else _ROOM_NOT_FOUND
+                if isinstance(opened, Refusal):
+                    return opened
+                runtime = opened
             if not runtime.closing:
-                return runtime
+                outcome = await runtime.request(command, correlation=correlation)
+                if not (isinstance(outcome, Refusal) and outcome.code == _ROOM_NOT_FOUND.code):
+                    return outcome
             await runtime.ended.wait()
-        if not create:
-            return _ROOM_NOT_FOUND
+        return _SHUTTING_DOWN
+
+    def _open(self, room: str) -> RoomRuntime | Refusal:
         if len(self._rooms) >= self._rooms_max:
             return Refusal(RefusalCode.LIMIT_REACHED, f"the limit of rooms is {self._rooms_max}")
-        runtime = self._add(room)
+        runtime = RoomRuntime(room, self._services)
+        self._add(runtime)
         runtime.open(OpenRoom(settings=self._settings, workers=self._workers))
         self._start(runtime)
         return runtime
@@ -167,11 +177,9 @@ class System:
         """All open rooms."""
         found = []
         for room, runtime in self._rooms.items():
-            actor = runtime.actors.get(ROOM)
-            if actor is not None:
-                state = actor.state
-                peers, producers = len(state.peers), len(state.producers)
-                found.append(RoomInfo(room, peers, producers, state.streaming))
+            if not runtime.closing:
+                feed = runtime.feed
+                found.append(RoomInfo(room, feed.peers, feed.producers, feed.streaming))
         return found
 
     async def shut_down(self, reason: str) -> None:
@@ -184,9 +192,7 @@ class System:
             for runtime in rooms:
                 await runtime.ended.wait()
 
-    def _add(self, room: str) -> RoomRuntime:
-        runtime = RoomRuntime(room, self._services)
-
+    def _add(self, runtime: RoomRuntime) -> None:
         def on_start(address: Address) -> None:
             if address != ROOM:
                 self._homes[address] = runtime
@@ -195,8 +201,12 @@ class System:
             self._homes.pop(address, None)
 
         runtime.watch(on_start, on_forget)
-        self._rooms[room] = runtime
-        return runtime
+        self._rooms[runtime.room] = runtime
+
+    def _forget(self, runtime: RoomRuntime) -> None:
+        for address in runtime.addresses():
+            self._homes.pop(address, None)
+        self._rooms.pop(runtime.room, None)
 
     def _start(self, runtime: RoomRuntime) -> None:
         assert self._nursery is not None
@@ -206,7 +216,7 @@ class System:
         try:
             await runtime.run()
         finally:
-            del self._rooms[runtime.room]
+            self._forget(runtime)
 
     # The media plane's side.
 
@@ -220,16 +230,17 @@ class System:
     def plane_up(self, info: PlaneInfo, table: Table, *, fresh: bool) -> None:
         """Bring a plane's table in line with the actors, and tell the rooms.
 
-        A fresh plane carries nothing: transports of before are lost. One that
-        was taken over may have moved on while nobody listened.
+        Call it only after `run` has recovered the rooms, for what no actor wants is removed.
+        A fresh plane carries nothing: transports of before are lost. One that was taken over
+        may have moved on while nobody listened.
         """
         self._workers = info.workers
         known = {entry.transport: entry for entry in table.transports}
-        wanted: set[Remove] = set()
+        wanted: dict[Remove, None] = {}
         rows = []
         for runtime in self._rooms.values():
             rows += runtime.rows()
-            wanted |= runtime.row_keys()
+            wanted |= dict.fromkeys(runtime.row_keys())
             runtime.post(ROOM, Letter.of(PlaneStarted(workers=info.workers)))
         for key in [key for key in wanted if key.kind == "transport"]:
             entry = known.get(key.id)

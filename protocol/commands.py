@@ -83,7 +83,7 @@ class Resume(_Command, frozen=True, kw_only=True):
     """Come back on a new socket, within the grace period. Answered by `Joined`."""
 
     peer: PeerId
-    position: Annotated[int, Meta(ge=0)]
+    position: Annotated[int, Meta(ge=0, le=_INTEGER_MAX)]
 
 
 class Leave(_Command, frozen=True, kw_only=True):

@@ -163,6 +163,7 @@ class ProducerPauseNoted(_Event, frozen=True, kw_only=True):
     """The room's directory knows that a producer was paused or resumed."""
 
     producer: str
+    peer: str
     paused: bool
 
 

@@ -4,9 +4,11 @@ Because they are derived from events and bear the event's position, a client
 that lost its socket gets exactly what it missed by reading the log again, even
 after the server restarted. One event gives at most one notification.
 
-Structure (who and what is in the room) is told by the room's events;
-behaviour (paused, layers, score) by the actor that it happens to. What a client
-asked for itself and has been answered is not told to it again.
+What the answer to `join` shows (peers, producers and whether they are paused,
+streaming) is told by the room's events, so that answer and notifications fit
+together at any position; the rest (a consumer's state, scores) by the actor that
+it happens to. What a client asked for itself and has been answered is not told to
+it again, and a peer that left is not told what went with it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,12 @@ from protocol.events import Event
 
 REQUESTED = "requested"
 """The reason of whatever a client closed by its own request."""
+
+PEER_LEFT = "peer_left"
+"""The reason of whatever went with its peer."""
+
+_OWN_DOING = (REQUESTED, PEER_LEFT)
+"""Reasons of which the owner is not told."""
 
 
 class Everyone(NamedTuple):
@@ -65,9 +73,10 @@ def _peer_joined(event: events.PeerJoined) -> Notification:
 
 
 def _peer_left(event: events.PeerLeft) -> Notification:
-    return Notification(
-        "peerLeft", {"peer": event.peer, "reason": event.reason}, Everyone(but=event.peer)
-    )
+    """Tell it to the one who was evicted too: nothing else says so."""
+    asked = event.peer if event.reason == REQUESTED else None
+    data = {"peer": event.peer, "reason": event.reason}
+    return Notification("peerLeft", data, Everyone(but=asked))
 
 
 def _producer_added(event: events.ProducerAdded) -> Notification:
@@ -82,17 +91,14 @@ def _producer_added(event: events.ProducerAdded) -> Notification:
 
 
 def _producer_removed(event: events.ProducerRemoved) -> Notification:
-    asked = event.peer if event.reason == REQUESTED else None
+    asked = event.peer if event.reason in _OWN_DOING else None
     data = {"producer": event.producer, "reason": event.reason}
     return Notification("producerClosed", data, Everyone(but=asked))
 
 
-def _producer_paused(event: events.ProducerPaused) -> Notification:
-    return Notification("producerPaused", {"producer": event.producer}, Everyone(but=event.peer))
-
-
-def _producer_resumed(event: events.ProducerResumed) -> Notification:
-    return Notification("producerResumed", {"producer": event.producer}, Everyone(but=event.peer))
+def _producer_pause_noted(event: events.ProducerPauseNoted) -> Notification:
+    name = "producerPaused" if event.paused else "producerResumed"
+    return Notification(name, {"producer": event.producer}, Everyone(but=event.peer))
 
 
 def _producer_scored(event: events.ProducerScored) -> Notification:
@@ -101,14 +107,14 @@ def _producer_scored(event: events.ProducerScored) -> Notification:
 
 
 def _transport_removed(event: events.TransportRemoved) -> Notification | None:
-    if event.reason == REQUESTED:
+    if event.reason in _OWN_DOING:
         return None
     data = {"transport": event.transport, "reason": event.reason}
     return Notification("transportClosed", data, Only(event.peer))
 
 
 def _consumer_removed(event: events.ConsumerRemoved) -> Notification | None:
-    if event.reason == REQUESTED:
+    if event.reason in _OWN_DOING:
         return None
     data = {"consumer": event.consumer, "reason": event.reason}
     return Notification("consumerClosed", data, Only(event.peer))
@@ -162,8 +168,7 @@ _VIEWS: dict[type, Callable[[Any], Notification | None]] = {
     events.PeerLeft: _peer_left,
     events.ProducerAdded: _producer_added,
     events.ProducerRemoved: _producer_removed,
-    events.ProducerPaused: _producer_paused,
-    events.ProducerResumed: _producer_resumed,
+    events.ProducerPauseNoted: _producer_pause_noted,
     events.ProducerScored: _producer_scored,
     events.TransportRemoved: _transport_removed,
     events.ConsumerRemoved: _consumer_removed,

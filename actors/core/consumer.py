@@ -142,9 +142,14 @@ def _command(state: ConsumerState, consumer: str, command: Any) -> Decision:
             )
             return Decision((preferred,), (done,))
         case QueryConsumer():
-            return Decision(effects=(ReplyStats(consumer),))
+            return Decision(effects=(_stats(state),))
         case _:
             return Decision(effects=(done,))
+
+
+def _stats(state: ConsumerState) -> ReplyStats:
+    assert state.row is not None
+    return ReplyStats(state.row.consumer, state.row.kind, state.row.transport)
 
 
 def _close(consumer: str, reason: str) -> Decision:

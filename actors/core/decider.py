@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from protocol.answers import Answer
 from protocol.events import Event
 from protocol.ids import Address, Draw
-from protocol.orders import RequestKeyFrame, Row
+from protocol.orders import Kind, RequestKeyFrame, Row
 from protocol.refusals import Refusal
 
 
@@ -38,6 +38,11 @@ class Context(NamedTuple):
     """Random choices."""
 
 
+def is_due(deadline_ns: int | None, context: Context) -> bool:
+    """Whether a deadline is reached: a timer's message may come after the deadline was moved."""
+    return deadline_ns is not None and deadline_ns <= context.at_ns
+
+
 class Reply(NamedTuple):
     """Tell the client yes."""
 
@@ -45,9 +50,14 @@ class Reply(NamedTuple):
 
 
 class ReplyStats(NamedTuple):
-    """Tell the client what the media plane has counted for an entry."""
+    """Tell the client what the media plane has counted for an entry.
+
+    `kind` and `transport` are what the plane does not say of a producer or a consumer.
+    """
 
     id: str
+    kind: Kind | None = None
+    transport: str | None = None
 
 
 class Tell(NamedTuple):

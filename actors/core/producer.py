@@ -110,9 +110,14 @@ def _command(
             closing = _close(producer, REQUESTED)
             return Decision(closing.events, (*closing.effects, done))
         case QueryProducer():
-            return Decision(effects=(ReplyStats(producer),))
+            return Decision(effects=(_stats(state),))
         case _:
             return Decision(effects=(done,))
+
+
+def _stats(state: ProducerState) -> ReplyStats:
+    assert state.row is not None
+    return ReplyStats(state.row.producer, state.row.kind, state.row.transport)
 
 
 def _close(producer: str, reason: str) -> Decision:

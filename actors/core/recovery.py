@@ -82,13 +82,18 @@ def children_of(room: RoomState) -> tuple[Address, ...]:
     )
 
 
+def never_opened(address: Address, state: Any) -> bool:
+    """Whether an actor stands in the directory, but its first message was never decided."""
+    return bool(state == decider_at(address).initial())
+
+
 def mend(states: States) -> list[tuple[Address, Any]]:
     """Messages, by address, that a recovered room needs before anything else."""
     room: RoomState = states[ROOM]
     messages: list[tuple[Address, Any]] = []
     for child in children_of(room):
         state = states[child]
-        if state == decider_at(child).initial():
+        if never_opened(child, state):
             messages.append((ROOM, ChildFailed(child=child, reason="interrupted")))
         elif state.closed is not None:
             messages.append((ROOM, ChildClosed(child=child, reason=state.closed)))

@@ -11,7 +11,16 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from actors.core.closing import Removal, close_room
-from actors.core.decider import NOTHING, Context, Decider, Decision, Reply, Start, Tell
+from actors.core.decider import (
+    NOTHING,
+    Context,
+    Decider,
+    Decision,
+    Reply,
+    Start,
+    Tell,
+    is_due,
+)
 from actors.core.room_state import RoomState, TransportEntry, evolve
 from protocol import events
 from protocol.answers import Done, Entered, Joined, PeerView, ProducerView
@@ -46,7 +55,9 @@ from protocol.orders import WorkerInfo
 from protocol.refusals import Refusal, RefusalCode
 
 _EMPTY = "empty"
-_LEAVES = "leaves/"
+_LEAVES = "leaves"
+_LEAVING_EVENTS_MAX = 512
+"""Events after which no further peer is taken out at one time; the others follow at once."""
 
 
 def _decide(state: RoomState, message: Any, context: Context) -> Decision | Refusal:
@@ -343,13 +354,12 @@ def _presence(
 
 def _timer(state: RoomState, name: str, context: Context) -> Decision:
     if name == _EMPTY:
-        return close_room(state, "empty") if state.closes_at_ns is not None else NOTHING
-    peer = name.removeprefix(_LEAVES)
-    leaves_at_ns = state.leaving.get(peer)
-    if leaves_at_ns is None or leaves_at_ns > context.at_ns:
-        return NOTHING
+        return close_room(state, "empty") if is_due(state.closes_at_ns, context) else NOTHING
     removal = Removal(state)
-    removal.peer(peer, "connection_lost", at_ns=context.at_ns)
+    for peer, leaves_at_ns in state.leaving.items():
+        if leaves_at_ns > context.at_ns or len(removal) > _LEAVING_EVENTS_MAX:
+            break
+        removal.peer(peer, "connection_lost", at_ns=context.at_ns)
     return removal.decision()
 
 
@@ -372,7 +382,7 @@ def _producer_news(state: RoomState, message: ProducerPauseChanged | ProducerWen
         return NOTHING
     match message:
         case ProducerPauseChanged(producer=producer, paused=paused):
-            noted = events.ProducerPauseNoted(producer=producer, paused=paused)
+            noted = events.ProducerPauseNoted(producer=producer, peer=entry.peer, paused=paused)
             told = tuple(Tell(consumer_address(consumer), message) for consumer in entry.consumers)
             return Decision((noted,), told)
         case ProducerWentLive(producer=producer):
@@ -386,7 +396,10 @@ def _limit(what: str, most: int) -> Refusal:
 
 
 def _deadlines(state: RoomState) -> Mapping[str, int]:
-    wanted = {_LEAVES + peer: leaves_at_ns for peer, leaves_at_ns in state.leaving.items()}
+    wanted: dict[str, int] = {}
+    for leaves_at_ns in state.leaving.values():
+        wanted[_LEAVES] = leaves_at_ns
+        break
     if state.closes_at_ns is not None:
         wanted[_EMPTY] = state.closes_at_ns
     return wanted

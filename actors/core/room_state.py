@@ -73,7 +73,11 @@ class RoomState(Struct, kw_only=True):
     workers: tuple[WorkerInfo, ...] = ()
     peers: dict[str, PeerEntry] = {}
     leaving: dict[str, int] = {}
-    """Peers without a socket, and when they leave unless they come back."""
+    """Peers without a socket, and when they leave unless they come back; the first one first.
+
+    The grace is the same for all. Should the clock be set back between two runs of the server,
+    some leave later than they might, none earlier.
+    """
     transports: dict[str, TransportEntry] = {}
     producers: dict[str, ProducerEntry] = {}
     consumers: dict[str, ConsumerEntry] = {}

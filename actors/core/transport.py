@@ -14,7 +14,16 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from actors.core.decider import NOTHING, Context, Decider, Decision, Reply, ReplyStats, Tell
+from actors.core.decider import (
+    NOTHING,
+    Context,
+    Decider,
+    Decision,
+    Reply,
+    ReplyStats,
+    Tell,
+    is_due,
+)
 from protocol import events
 from protocol.answers import Done, IceRestarted, TransportCreated
 from protocol.commands import CloseTransport, ConnectTransport, QueryTransport, RestartIce
@@ -83,9 +92,9 @@ def _decide(state: TransportState, message: Any, context: Context) -> Decision |
             return _close(state, "plane_failed")
         case OrderRefused():
             return _close(state, "order_refused")
-        case TimerFired(name="connect") if state.connect_times_out_at_ns is not None:
+        case TimerFired(name="connect") if is_due(state.connect_times_out_at_ns, context):
             return _close(state, "connect_timeout")
-        case TimerFired(name="ice") if state.ice_closes_at_ns is not None:
+        case TimerFired(name="ice") if is_due(state.ice_closes_at_ns, context):
             return _close(state, "ice_failed")
         case Close(reason=reason):
             return Decision((events.TransportClosed(reason=reason),))

@@ -20,10 +20,13 @@ What can go wrong, and what then happens:
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import trio
+from msgspec import Struct
 
+from actors.core.closing import ROOM_CLOSED
 from actors.core.decider import Act, Context, Decision, Effect, Reply, ReplyStats, Start, Tell
 from actors.core.deciders import decider_at
 from actors.kernel.feed import event_in
@@ -36,13 +39,16 @@ from protocol import codec
 from protocol.envelope import Draft
 from protocol.events import ActorFailed, CommandRefused, RoomClosed
 from protocol.ids import ROOM, Address, Draw, kind_of
-from protocol.messages import ChildFailed, TimerFired
+from protocol.messages import ChildFailed, Close, TimerFired
 from protocol.orders import Remove, Row, removal_of
 from protocol.refusals import Refusal, RefusalCode
 from protocol.store_error import StoreError
 
 BATCH_MAX = 64
 """Letters that share one append."""
+
+BATCH_ENTRIES_MAX = 1024
+"""Entries after which a batch takes no further letter: other rooms wait for the disk too."""
 
 RETRY_S = 0.5
 """How often kept letters are tried while the log cannot be written."""
@@ -72,6 +78,11 @@ def gone(address: Address) -> Refusal:
     return _GONE_REFUSALS[kind_of(address)]
 
 
+def unwritten(error: StoreError) -> Refusal:
+    """What a client is told whose request could not be written down."""
+    return _STORE_REFUSALS.get(error.code, _STORE_REFUSAL)
+
+
 class _Decided(NamedTuple):
     """One letter's outcome, before it is durable."""
 
@@ -80,23 +91,35 @@ class _Decided(NamedTuple):
     position: int
     """Of the message."""
     entries: list[Entry]
+    deadlines: dict[str, int]
+    """Those that were set by it."""
 
 
 class Actor:
-    """One room, transport, producer or consumer at work. `run` is its task."""
+    """One room, transport, producer or consumer at work. `run` is its task, then comes `finish`."""
 
-    def __init__(self, address: Address, house: House, state: Any | None = None) -> None:
+    def __init__(self, address: Address, house: House, recovered: Any | None = None) -> None:
+        """Make an actor, with the state that its log has if it is `recovered` from one.
+
+        A recovered actor takes its rows for told: whoever takes over the plane compares its
+        table with them.
+        """
         self.address = address
         self.mailbox: Mailbox[Letter] = Mailbox()
         self._house = house
         self._decider = decider_at(address)
-        self._state = self._decider.initial() if state is None else state
+        self._state = self._decider.initial() if recovered is None else recovered
         self._policy = RestartPolicy()
         self._held: list[Letter] = []
-        self._rows: dict[Remove, Row] = {}
-        self._deadlines: dict[str, int] = {}
+        """Letters that were taken from the mailbox and have no outcome yet, oldest first."""
+        self._careful = False
+        """Whether letters are decided one by one, to find the one that no log may hold."""
+        self._rows = {removal_of(row): row for row in self._decider.rows(self._state)}
+        self._deadlines: Mapping[str, int] = dict(self._decider.deadlines(self._state))
         self._deadline_causes: dict[str, int] = {}
         """Positions of the messages that set the deadlines."""
+        self._timers: dict[str, int] = {}
+        """Deadlines that the room's timers know."""
         self._given_up = False
 
     @property
@@ -115,33 +138,34 @@ class Actor:
         return tuple(self._rows)
 
     async def run(self) -> None:
-        """Work until the state has ended or the actor is given up."""
-        try:
-            self._settle()
-            while not self._over():
-                await self._take(await self._next_letters())
-        finally:
-            self._finish()
+        """Work until the state has ended or the actor is given up.
+
+        Raises the `StoreError` after which the room's log takes no more.
+        """
+        self._settle()
+        while not self._over():
+            if not self._held:
+                self._held += await self.mailbox.receive(BATCH_MAX)
+            await self._take(self._held[: 1 if self._careful else BATCH_MAX])
+
+    def finish(self, refusal: Refusal) -> None:
+        """Take no more letters, and refuse the requests that are left."""
+        for letter in (*self._held, *self.mailbox.close()):
+            if letter.slot is not None:
+                letter.slot.resolve(refusal)
+        for name in self._timers:
+            self._house.cancel_timer(self.address, name)
 
     def _over(self) -> bool:
         return self._given_up or self._decider.ended(self._state)
 
-    async def _next_letters(self) -> list[Letter]:
-        """Letters that were held back, then new ones."""
-        if not self._held:
-            return await self.mailbox.receive(BATCH_MAX)
-        letters: list[Letter] = self._held
-        self._held = []
-        if len(self.mailbox):
-            letters += await self.mailbox.receive(BATCH_MAX)
-        return letters
-
     async def _take(self, letters: list[Letter]) -> None:
+        """Decide the oldest letters, make it durable, and let the effects leave."""
         decided: list[_Decided] = []
-        position = self._house.journal.next_position()
+        begin = position = self._house.journal.next_position()
         failure: Exception | None = None
         for letter in letters:
-            if self._decider.ended(self._state):
+            if self._decider.ended(self._state) or position - begin > BATCH_ENTRIES_MAX:
                 break
             try:
                 step = self._decide(letter, position)
@@ -150,18 +174,24 @@ class Actor:
                 break
             decided.append(step)
             position += len(step.entries)
-        rest = letters[len(decided) :]
         try:
             if decided:
                 await self._house.journal.append([e for step in decided for e in step.entries])
         except StoreError as error:
-            await self._storage_failed(letters, error)
-            return
+            if error.code != "invalid_draft":
+                await self._storage_failed(letters, error)
+                return
+            await self._rebuild()
+            self._careful = len(decided) > 1
+            if self._careful:
+                return
+            decided, failure = [], error
+        self._careful = False
         for step in decided:
             self._perform(step)
-        self._held = rest
+        del self._held[: len(decided)]
         if failure is not None:
-            await self._failed(self._held.pop(0), failure)
+            await self._failed(failure)
         self._settle()
 
     def _decide(self, letter: Letter, position: int) -> _Decided:
@@ -177,14 +207,18 @@ class Actor:
         else:
             events = outcome.events
         entries = [self._message_entry(letter, at_ns, draw.entropy)]
-        for event in events:
-            self._state = self._decider.evolve(self._state, event)
-            entries.append(self._event_entry(event, letter, at_ns, position))
+        deadlines: dict[str, int] = {}
         if events:
-            for name, deadline_ns in self._decider.deadlines(self._state).items():
-                if self._deadlines.get(name) != deadline_ns:
-                    self._deadline_causes[name] = position
-        return _Decided(letter, outcome, position, entries)
+            for event in events:
+                self._state = self._decider.evolve(self._state, event)
+                entries.append(self._event_entry(event, letter, at_ns, position))
+            before, self._deadlines = self._deadlines, self._decider.deadlines(self._state)
+            deadlines = {
+                name: deadline_ns
+                for name, deadline_ns in self._deadlines.items()
+                if before.get(name) != deadline_ns
+            }
+        return _Decided(letter, outcome, position, entries, deadlines)
 
     def _message_entry(self, letter: Letter, at_ns: int, entropy: bytes = b"") -> Entry:
         draft = Draft(
@@ -216,6 +250,9 @@ class Actor:
 
     def _perform(self, step: _Decided) -> None:
         """Let the effects of one letter leave."""
+        for name in step.deadlines:
+            self._deadline_causes[name] = step.position
+        self._note_fired(step.letter)
         slot = step.letter.slot
         if isinstance(step.outcome, Refusal):
             if slot is not None:
@@ -234,9 +271,9 @@ class Actor:
                 if letter.slot is not None:
                     last = step.position + len(step.entries) - 1
                     letter.slot.resolve(Answered(answer, last))
-            case ReplyStats(entity):
+            case ReplyStats():
                 if letter.slot is not None:
-                    self._house.answer_stats(entity, letter.slot)
+                    self._house.answer_stats(self.address, effect, letter.slot)
             case Tell(to, message):
                 self._house.post(
                     to,
@@ -257,43 +294,56 @@ class Actor:
 
     def _settle(self) -> None:
         """Bring the plane's rows and the timers in line with the state."""
-        gone_up = self._given_up
-        rows = () if gone_up else self._decider.rows(self._state)
+        rows = () if self._given_up else self._decider.rows(self._state)
         wanted = {removal_of(row): row for row in rows}
         orders: list[Any] = [key for key in self._rows if key not in wanted]
         orders += [row for key, row in wanted.items() if self._rows.get(key) != row]
         self._rows = wanted
         if orders:
             self._house.plane.submit(orders)
-        deadlines = {} if self._over() else dict(self._decider.deadlines(self._state))
-        for name in self._deadlines.keys() - deadlines.keys():
+        deadlines = {} if self._over() else self._deadlines
+        for name in [name for name in self._timers if name not in deadlines]:
+            del self._timers[name]
             self._house.cancel_timer(self.address, name)
         for name, at_ns in deadlines.items():
-            if self._deadlines.get(name) != at_ns:
+            if self._timers.get(name) != at_ns:
+                self._timers[name] = at_ns
                 self._house.set_timer(self.address, name, at_ns)
-        self._deadlines = deadlines
+
+    def fire(self, name: str) -> None:
+        """Post `TimerFired`; for the timers. Until it is decided, the timer counts as set."""
+        cause = self._deadline_causes.get(name)
+        self._house.post(self.address, Letter.of(TimerFired(name=name), cause=cause))
+
+    def _note_fired(self, letter: Letter) -> None:
+        """Have a deadline that is still wanted after its timer fired set again."""
+        if letter.type == TimerFired.__name__:
+            self._timers.pop(letter.message().name, None)
 
     async def _storage_failed(self, letters: list[Letter], error: StoreError) -> None:
         """Nothing of a batch is in the log: refuse what may be refused, keep the rest."""
         self._house.log.error(
             "log_not_written", actor=self.address, code=error.code, letters=len(letters)
         )
-        refusal = _STORE_REFUSALS.get(error.code, _STORE_REFUSAL)
-        lost = error.code in _LOST_CODES
-        for letter in letters:
-            if letter.slot is not None and (letter.request or lost):
-                letter.slot.resolve(refusal)
-        if lost:
+        if error.code in _LOST_CODES:
             raise error
-        self._held = [letter for letter in letters if not letter.request] + self._held
+        kept = []
+        for letter in letters:
+            if not letter.request:
+                kept.append(letter)
+            elif letter.slot is not None:
+                letter.slot.resolve(unwritten(error))
+        self._held[: len(letters)] = kept
         await self._rebuild()
-        if self._held:
+        if kept:
             await trio.sleep(RETRY_S)
 
-    async def _failed(self, letter: Letter, error: Exception) -> None:
-        """A letter broke the decider: say so in the log, and go on from the events."""
+    async def _failed(self, error: Exception) -> None:
+        """The oldest letter broke the decider: say so in the log, and go on from the events."""
+        letter = self._held[0]
         at_ns = self._house.clock.now_ns()
         failures = self._policy.note_failure(at_ns)
+        give_up = self._policy.gives_up()
         frame = traceback.extract_tb(error.__traceback__)[-1]
         event = ActorFailed(
             message=letter.type,
@@ -301,35 +351,44 @@ class Actor:
             failures=failures,
         )
         self._house.log.error("actor_failed", actor=self.address, failure=event, exc_info=error)
+        try:
+            await self._rebuild()
+        except StoreError:
+            raise
+        except Exception as rebuild_error:
+            self._house.log.error("actor_lost", actor=self.address, exc_info=rebuild_error)
+            give_up = True
         position = self._house.journal.next_position()
         entries = [
             self._message_entry(letter, at_ns),
             self._event_entry(event, letter, at_ns, position),
         ]
-        give_up = self._policy.gives_up()
         if give_up and self.address == ROOM:
             entries.append(self._event_entry(RoomClosed(reason=FAILED), letter, at_ns, position))
         try:
             await self._house.journal.append(entries)
         except StoreError as store_error:
+            self._policy.take_back()
             await self._storage_failed([letter], store_error)
             return
+        del self._held[0]
+        self._note_fired(letter)
         if letter.slot is not None:
             letter.slot.resolve(_FAILURE_REFUSAL)
-        try:
-            await self._rebuild()
-        except Exception as rebuild_error:
-            self._house.log.error("actor_lost", actor=self.address, exc_info=rebuild_error)
-            give_up = True
         if give_up:
             self._give_up(letter, position)
 
     def _give_up(self, letter: Letter, position: int) -> None:
+        """End the actor; tell the room, or all that is in it."""
         self._given_up = True
-        if self.address != ROOM:
-            failed = ChildFailed(child=self.address, reason=FAILED)
-            told = Letter.of(failed, cause=position, correlation=letter.correlation)
-            self._house.post(ROOM, told)
+        if self.address == ROOM:
+            message: Struct = Close(reason=ROOM_CLOSED)
+            receivers = [address for address in self._house.addresses() if address != ROOM]
+        else:
+            message, receivers = ChildFailed(child=self.address, reason=FAILED), [ROOM]
+        told = Letter.of(message, cause=position, correlation=letter.correlation)
+        for address in receivers:
+            self._house.post(address, told)
 
     async def _rebuild(self) -> None:
         """Build the state anew from the actor's own events."""
@@ -339,17 +398,4 @@ class Actor:
             if envelope.kind == "event":
                 state = self._decider.evolve(state, event_in(envelope))
         self._state = state
-
-    def fire(self, name: str) -> None:
-        """Post `TimerFired`; for the timers."""
-        self._deadlines.pop(name, None)
-        cause = self._deadline_causes.pop(name, None)
-        self._house.post(self.address, Letter.of(TimerFired(name=name), cause=cause))
-
-    def _finish(self) -> None:
-        for letter in (*self._held, *self.mailbox.close()):
-            if letter.slot is not None:
-                letter.slot.resolve(gone(self.address))
-        for name in self._deadlines:
-            self._house.cancel_timer(self.address, name)
-        self._house.forget(self.address)
+        self._deadlines = self._decider.deadlines(state)

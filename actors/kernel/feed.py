@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.kernel.interfaces import Store
-from protocol import codec
+from protocol import codec, events
 from protocol.envelope import Envelope
 from protocol.notifications import NOTIFYING_TYPES, Notification, Only, notification_of
 from protocol.signaling import Subprotocol, encode_notification
@@ -47,6 +47,15 @@ class RoomFeed:
         self._subscribers: dict[str, Deliver] = {}
         self.published = 0
         """Position up to which subscribers have been told."""
+        self.producers = 0
+        self.streaming = False
+        self._joined: dict[str, int] = {}
+        """Where the peers that are in the room joined it."""
+
+    @property
+    def peers(self) -> int:
+        """How many peers are in the room; like `producers` and `streaming`, as published."""
+        return len(self._joined)
 
     def subscribe(self, peer: str, deliver: Deliver) -> int:
         """Tell `deliver` from now on, in place of any other subscriber of that peer.
@@ -65,6 +74,7 @@ class RoomFeed:
     def publish(self, position: int, event: Any | None) -> None:
         """Tell of what has become durable at `position`; for the journal only."""
         self.published = position
+        self.note(position, event)
         notification = notification_of(event) if event is not None else None
         if notification is None:
             return
@@ -78,8 +88,31 @@ class RoomFeed:
             if peer != notification.audience.but:
                 deliver(told)
 
+    def note(self, position: int, event: Any | None) -> None:
+        """Keep what is there as of an event; whoever recovers a room tells of the past with it."""
+        match event:
+            case events.PeerJoined(peer=peer):
+                self._joined[peer] = position
+            case events.PeerLeft(peer=peer):
+                del self._joined[peer]
+            case events.ProducerAdded():
+                self.producers += 1
+            case events.ProducerRemoved():
+                self.producers -= 1
+            case events.StreamingStarted():
+                self.streaming = True
+            case events.StreamingStopped():
+                self.streaming = False
+            case events.RoomOpened():
+                self._joined.clear()
+                self.producers, self.streaming = 0, False
+
     async def missed(self, peer: str, after: int, up_to: int) -> list[Told]:
-        """Read from the log what `peer` was told after one position, up to and with another."""
+        """Read from the log what `peer` was told after one position, up to and with another.
+
+        Nothing is told of the time before the peer joined, whatever it asks for.
+        """
+        after = max(after, self._joined.get(peer, up_to))
         if after >= up_to:
             return []
         found: list[Told] = []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from actors.core.decider import ReplyStats
 from actors.kernel.interfaces import Clock, Plane, Store
 from actors.kernel.journal import Journal
 from actors.kernel.letter import Letter, ReplySlot
@@ -32,8 +33,8 @@ class House(Protocol):
         """Start an actor with its first letter."""
         ...
 
-    def answer_stats(self, entity: str, slot: ReplySlot) -> None:
-        """Ask the plane for an entry's statistics and answer a request with them."""
+    def answer_stats(self, asked: Address, wanted: ReplyStats, slot: ReplySlot) -> None:
+        """Ask the plane for an entry's statistics and answer a request to `asked` with them."""
         ...
 
     def set_timer(self, address: Address, name: str, at_ns: int) -> None:
@@ -44,6 +45,6 @@ class House(Protocol):
         """Forget a timer."""
         ...
 
-    def forget(self, address: Address) -> None:
-        """Take an actor that ended out of the room's registry."""
+    def addresses(self) -> Sequence[Address]:
+        """Addresses of all living actors of the room."""
         ...

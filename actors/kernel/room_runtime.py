@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import trio
 
-from actors.core.recovery import States, mend
-from actors.kernel.actor import Actor, gone
+from actors.core.decider import ReplyStats
+from actors.core.recovery import States, mend, never_opened
+from actors.kernel.actor import Actor, gone, unwritten
 from actors.kernel.feed import RoomFeed
 from actors.kernel.interfaces import Clock, Plane, Store
 from actors.kernel.journal import Journal
-from actors.kernel.letter import Answered, Letter, ReplySlot
+from actors.kernel.letter import Answered, Letter, Outcome, ReplySlot
 from actors.kernel.mailbox import MailboxClosed, MailboxFull
 from actors.kernel.timers import Timers
 from protocol.answers import StatsReport
@@ -27,6 +28,7 @@ from protocol.store_error import StoreError
 CLOSING_S = 10.0
 """How long the actors of a closed room have to end, in seconds."""
 
+_CRASHED = Refusal(RefusalCode.INTERNAL_ERROR, "a fault of ours ended the room")
 _OVERLOADED = Refusal(RefusalCode.OVERLOADED, "too many requests wait for this; ask again later")
 
 
@@ -64,6 +66,8 @@ class RoomRuntime:
         self._timers = services.timers
         self._nursery: trio.Nursery | None = None
         self._scope = trio.CancelScope()
+        self._lost: Refusal | None = None
+        """What clients are told of a room that could not be closed in its log."""
         self._on_start: Callable[[Address], None] | None = None
         self._on_forget: Callable[[Address], None] | None = None
 
@@ -84,10 +88,14 @@ class RoomRuntime:
         self._add(ROOM, Actor(ROOM, self)).mailbox.post_nowait(Letter.of(opening), request=False)
 
     def recover(self, states: States) -> None:
-        """Make the actors of a room that was open when the log ended. Call it before `run`."""
+        """Make the actors of a room that was open when the log ended. Call it before `run`.
+
+        Those that a crash kept from opening get none: the room is told that they failed.
+        """
         messages = mend(states)
         for address, state in states.items():
-            self._add(address, Actor(address, self, state))
+            if not never_opened(address, state):
+                self._add(address, Actor(address, self, state))
         for address, message in messages:
             self.post(address, Letter.of(message))
 
@@ -105,20 +113,37 @@ class RoomRuntime:
     async def _run_actor(self, actor: Actor) -> None:
         try:
             await actor.run()
+            if actor.address == ROOM:
+                self._scope.deadline = trio.current_time() + CLOSING_S
         except StoreError as error:
             self.log.critical("room_lost", actor=actor.address, code=error.code, error=str(error))
-            self._abandon()
-            return
-        if actor.address == ROOM:
-            self._scope.deadline = trio.current_time() + CLOSING_S
+            self._abandon(unwritten(error))
+        except Exception as error:
+            self.log.critical("room_crashed", actor=actor.address, exc_info=error)
+            self._abandon(_CRASHED)
+        finally:
+            self._end(actor)
 
-    def _abandon(self) -> None:
+    def _abandon(self, refusal: Refusal) -> None:
         """Give up the room: nothing of it can be written down any more."""
-        self.plane.submit(list(self.row_keys()))
+        self._lost = refusal
         self._scope.cancel()
 
-    def request(self, command: Command, *, correlation: str) -> ReplySlot | Refusal:
-        """Post a client's request; its answer comes by the slot."""
+    def _end(self, actor: Actor) -> None:
+        """Take an actor that ended out of the registry.
+
+        One that could not end by itself leaves rows in the plane. They stay there only if the
+        control process ends as a whole, for then the next one takes them over.
+        """
+        actor.finish(self._lost or gone(actor.address))
+        if self._scope.cancel_called and actor.row_keys:
+            self.plane.submit(actor.row_keys)
+        del self.actors[actor.address]
+        if self._on_forget is not None:
+            self._on_forget(actor.address)
+
+    async def request(self, command: Command, *, correlation: str) -> Outcome:
+        """Post a client's request before anything is waited for, and wait for its answer."""
         actor = self.actors.get(command.target)
         if actor is None:
             return gone(command.target)
@@ -130,7 +155,7 @@ class RoomRuntime:
             return _OVERLOADED
         except MailboxClosed:
             return gone(command.target)
-        return slot
+        return await slot.wait()
 
     def post(self, to: Address, letter: Letter) -> None:
         """Post one of the house's own letters; dropped if the actor has ended."""
@@ -143,7 +168,7 @@ class RoomRuntime:
             return
         except MailboxFull:
             self.log.critical("mailbox_overflow", actor=to, type=letter.type)
-            self._abandon()
+            self._abandon(_CRASHED)
 
     def start(self, address: Address, letter: Letter) -> None:
         """Start an actor with its first letter."""
@@ -159,25 +184,30 @@ class RoomRuntime:
             self._on_start(address)
         return actor
 
-    def forget(self, address: Address) -> None:
-        """Take an actor that ended out of the registry."""
-        self.actors.pop(address, None)
-        if self._on_forget is not None:
-            self._on_forget(address)
+    def addresses(self) -> tuple[Address, ...]:
+        """Addresses of all living actors."""
+        return tuple(self.actors)
 
-    def answer_stats(self, entity: str, slot: ReplySlot) -> None:
+    def answer_stats(self, asked: Address, wanted: ReplyStats, slot: ReplySlot) -> None:
         """Answer a request with what the plane has counted."""
         assert self._nursery is not None
-        self._nursery.start_soon(self._query_stats, entity, slot)
+        self._nursery.start_soon(self._query_stats, asked, wanted, slot)
 
-    async def _query_stats(self, entity: str, slot: ReplySlot) -> None:
+    async def _query_stats(self, asked: Address, wanted: ReplyStats, slot: ReplySlot) -> None:
         """Ask the plane; while it is down the report is empty."""
         try:
-            stats = await self.plane.query_stats([entity])
+            stats = await self.plane.query_stats([wanted.id])
         except Exception as error:  # noqa: BLE001 - the plane's own errors are not known here
-            self.log.warning("stats_unavailable", entity=entity, error=str(error))
+            self.log.warning("stats_unavailable", actor=asked, error=str(error))
             stats = ()
-        entries = tuple(entry for one in stats for entry in report_of(one))
+        except trio.Cancelled:
+            slot.resolve(self._lost or gone(asked))
+            raise
+        entries = tuple(
+            entry
+            for one in stats
+            for entry in report_of(one, kind=wanted.kind, transport=wanted.transport)
+        )
         slot.resolve(Answered(StatsReport(stats=entries), self.feed.published))
 
     def set_timer(self, address: Address, name: str, at_ns: int) -> None:
@@ -195,6 +225,6 @@ class RoomRuntime:
         found = [(kind_of(a), row) for a, actor in self.actors.items() for row in actor.rows]
         return [row for _, row in sorted(found, key=lambda pair: order.index(pair[0]))]
 
-    def row_keys(self) -> set[Remove]:
+    def row_keys(self) -> list[Remove]:
         """Keys of all its rows."""
-        return {key for actor in self.actors.values() for key in actor.row_keys}
+        return [key for actor in self.actors.values() for key in actor.row_keys]

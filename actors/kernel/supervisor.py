@@ -32,6 +32,10 @@ class RestartPolicy:
             self._failures.popleft()
         return len(self._failures)
 
+    def take_back(self) -> None:
+        """Uncount the last failure: it could not be written down, and will come again."""
+        self._failures.pop()
+
     def gives_up(self) -> bool:
         """Whether the actor has failed too often."""
         return len(self._failures) > self._failures_max

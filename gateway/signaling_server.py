@@ -209,7 +209,7 @@ class SignalingServer:
         """Accept a handshake or say why not."""
         headers = {name.decode("latin1").lower(): value for name, value in request.headers}
         origin = headers.get("origin", b"").decode("latin1") or None
-        host = headers.get("host", b"").decode("latin1") or None
+        host = _host_of(request)
         subprotocol = _subprotocol_of(request)
         if self._stopping:
             await _reject(request, _Rejection(503, "The server is about to stop.\n"))
@@ -251,6 +251,12 @@ class SignalingServer:
             del self._connections[name]
             if not self._connections:
                 self._emptied.set()
+
+
+def _host_of(request: WebSocketRequest) -> str:
+    """The Host header. wsproto parts it from the others, and trio-websocket keeps it to itself."""
+    host: str = request._event.host
+    return host
 
 
 def _address_of(stream: Any) -> str:

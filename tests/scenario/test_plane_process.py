@@ -73,6 +73,11 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def reap(pid: int) -> None:
+    """Forget a dead child that nobody waits for."""
+    os.waitpid(pid, os.WNOHANG)
+
+
 @asynccontextmanager
 async def orphan(directory: Path, *more: str) -> AsyncIterator[int]:
     """A plane that another control process started, its socket ready."""
@@ -127,7 +132,7 @@ async def test_a_released_plane_is_taken_over_with_its_table(directory: Path) ->
         assert not up.fresh
         assert [entry.transport for entry in up.table.transports] == ["t"]
     assert not is_alive(pid)
-    os.waitpid(pid, os.WNOHANG)
+    reap(pid)
 
 
 async def test_a_plane_survives_the_sudden_death_of_its_control_process(directory: Path) -> None:

@@ -73,18 +73,16 @@ class StreamReceiver:
         """Packets that are missing now, between the first and the highest that came."""
         return len(self.missing)
 
-    async def wait_packets(self, more: int = 1, *, timeout_s: float = 10.0) -> None:
-        """Wait until so many more packets have come. Raises `trio.TooSlowError`."""
-        goal = self.packets + more
+    async def wait_packets(self, total: int, *, timeout_s: float = 10.0) -> None:
+        """Wait until so many packets have come in all. Raises `trio.TooSlowError`."""
         with trio.fail_after(timeout_s):
-            while self.packets < goal:
+            while self.packets < total:
                 await self._arrived.wait()
 
-    async def wait_keyframe(self, more: int = 1, *, timeout_s: float = 10.0) -> None:
-        """Wait until so many more keyframes have begun. Raises `trio.TooSlowError`."""
-        goal = self.keyframes + more
+    async def wait_keyframes(self, total: int, *, timeout_s: float = 10.0) -> None:
+        """Wait until so many keyframes have begun in all. Raises `trio.TooSlowError`."""
         with trio.fail_after(timeout_s):
-            while self.keyframes < goal:
+            while self.keyframes < total:
                 await self._arrived.wait()
 
     async def run(self, *, nack: bool = True) -> None:

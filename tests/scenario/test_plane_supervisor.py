@@ -140,7 +140,7 @@ async def test_a_plane_survives_the_sudden_death_of_its_control_process(director
         "import sys, trio\n"
         "from pathlib import Path\n"
         "from tests.contract import plane_harness as h\n"
-        "from tests.scenario.test_plane_process import process_of\n"
+        "from tests.scenario.test_plane_supervisor import process_of\n"
         "async def main():\n"
         "    process = process_of(h.new_plane(), Path(sys.argv[1]))\n"
         "    async with trio.open_nursery() as nursery:\n"

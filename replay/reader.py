@@ -9,15 +9,18 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from protocol.envelope import Envelope
+from replay.instant import Place
 from replay.store.errors import LogDamaged, StoreMissing, StoreReadFailed, UnknownRoom
 from replay.store.heads import FILE_NAME as HEADS_FILE_NAME
 from replay.store.heads import HeadsFound, read_heads
 from replay.store.interface import BATCH_ENVELOPES, Head, RoomSummary
-from replay.store.sqlite_file import FILE_NAME, connect_reader
+from replay.store.sqlite_file import FILE_NAME, connect_reader, translated_read
 from replay.store.sqlite_read import RoomFound, Walk, heads_damage, survey
+
+_CAUSES_AT_ONCE = 50_000
 
 
 class LogReader:
@@ -105,6 +108,86 @@ class LogReader:
             ends_with=found.damage if reaches_end else None,
         )
         return iter(lambda: walk.step(self._connection), [])
+
+    def end(self, room: str) -> tuple[Place, LogDamaged | None]:
+        """Tell the last position that can be trusted, and the damage behind it if any is known.
+
+        Raises `UnknownRoom`.
+        """
+        found = self._found(room)
+        position = found.head.position
+        return Place(position, self._time(found.room_id, position)), found.damage
+
+    def session_start(self, room: str) -> Place:
+        """Tell where the last session begins: its `OpenRoom`. Goes through the whole log.
+
+        Raises `UnknownRoom`.
+        """
+        found = self._found(room)
+        row = self._row(
+            "SELECT max(position) FROM envelope WHERE room_id = ? AND position <= ? "
+            "AND actor = 'room' AND type = 'OpenRoom'",
+            found.room_id,
+            found.head.position,
+        )
+        position = min(1, found.head.position) if row is None or row[0] is None else int(row[0])
+        return Place(position, self._time(found.room_id, position))
+
+    def position_at(self, room: str, at_ns: int) -> int:
+        """Tell the last position that is not later than a time; 0 if there is none.
+
+        Within a log times do not fall, unless the server's clock was set back between two of its
+        runs: then it is one of the positions around that time.
+        """
+        found = self._found(room)
+        low, high = 0, found.head.position
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._time(found.room_id, middle) <= at_ns:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def hash_at(self, room: str, position: int) -> bytes | None:
+        """Tell the hash at a position as it stands there, unchecked; None if there is none."""
+        row = self._row(
+            "SELECT e.hash FROM envelope e JOIN room r USING (room_id) "
+            "WHERE r.room = ? AND e.position = ?",
+            room,
+            position,
+        )
+        return None if row is None else bytes(row[0])
+
+    def causes(self, room: str, after: int, up_to: int) -> Iterator[tuple[int, int]]:
+        """Give position and cause of every envelope of a stretch that has one, unchecked."""
+        sql = (
+            "SELECT e.position, e.cause FROM envelope e JOIN room r USING (room_id) "
+            "WHERE r.room = ? AND e.position > ? AND e.position <= ? AND e.cause IS NOT NULL "
+            "ORDER BY e.position LIMIT ?"
+        )
+        while after < up_to:
+            rows = self._rows(sql, room, after, up_to, _CAUSES_AT_ONCE)
+            yield from rows
+            if len(rows) < _CAUSES_AT_ONCE:
+                return
+            after = rows[-1][0]
+
+    def _time(self, room_id: int | None, position: int) -> int:
+        row = self._row(
+            "SELECT at_ns FROM envelope WHERE room_id = ? AND position = ?", room_id, position
+        )
+        return 0 if row is None else int(row[0])
+
+    def _row(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
+        rows = self._rows(sql, *parameters)
+        return rows[0] if rows else None
+
+    def _rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise translated_read(error, None, None) from error
 
     def _found(self, room: str) -> RoomFound:
         recorded = self._recorded()  # before the database: it may only be ahead of its heads

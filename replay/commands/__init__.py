@@ -1,0 +1,1 @@
+"""The commands of `reprise replay`, one file each."""

@@ -64,13 +64,13 @@ async function start() {
   render();
   try {
     await sources.open(setting(location, 'codec') ?? 'vp8');
-    await goLive();
+    goLive();
   } catch (failure) {
     fail(failure.code ?? 'capture_failed');
   }
 }
 
-async function goLive() {
+function goLive() {
   const room = roomField.value;
   rememberRoom(room);
   const join = {
@@ -79,7 +79,7 @@ async function goLive() {
     token: setting(location, 'token'),
     create: true,
   };
-  session = await openSession(join, { watch: false });
+  session = openSession(join, { watch: false });
   session.on('change', () => render());
   session.on('refused', ({ code }) => fail(isNotAllowed(code) ? 'not_allowed' : code));
   session.on('problem', (code) => problem(code));

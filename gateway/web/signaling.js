@@ -34,12 +34,14 @@ export class Signaling extends Emitter {
   #pending = new Map();
   #early = [];
   #nextId = 1;
+  #attempt = 0;
   #timer = null;
   #state = 'idle';
 
   /**
    * @param {object} options
-   * @param {string} options.url ws: or wss: address of the server
+   * @param {string | (() => Promise<string>)} options.url ws: or wss: address of the server, or
+   *   what finds it out before each attempt; it must not fail
    * @param {object} options.join data of the `join` request: room, name?, token?, create?
    * @param {typeof WebSocket} [options.WebSocket]
    * @param {Backoff} [options.backoff]
@@ -115,11 +117,18 @@ export class Signaling extends Emitter {
     this.#session = null;
   }
 
-  #connect() {
+  async #connect() {
     clearTimeout(this.#timer);
     this.#state = 'connecting';
     this.#early = [];
-    const { url, WebSocket, connectTimeout_ms } = this.#options;
+    const attempt = ++this.#attempt;
+    const { url } = this.#options;
+    const address = typeof url === 'function' ? await url() : url;
+    if (attempt === this.#attempt && this.#state === 'connecting') this.#open(address);
+  }
+
+  #open(url) {
+    const { WebSocket, connectTimeout_ms } = this.#options;
     let socket;
     try {
       socket = new WebSocket(url, SUBPROTOCOL);

@@ -42,14 +42,14 @@ if (room === null || !isRoomId(room)) stop('bad_room');
 else if (!hasWebRtc()) stop('no_webrtc');
 else watch();
 
-async function watch() {
+function watch() {
   const join = {
     room,
     name: setting(location, 'name'),
     token: setting(location, 'token'),
     create: false,
   };
-  session = await openSession(join, { watch: true });
+  session = openSession(join, { watch: true });
   session.on('change', () => render());
   session.on('refused', ({ code }) => refused(code));
   session.on('problem', (code) => {

@@ -14,10 +14,13 @@ export const hasWebRtc = () =>
  * @param {object} join data of the `join` request
  * @param {{watch: boolean}} options
  */
-export async function openSession(join, options) {
-  const url = signalingUrl(await config(), location);
-  const session = new Session(new Signaling({ url, join }), options);
-  return session;
+export function openSession(join, options) {
+  let found = null;
+  const url = async () => {
+    found ??= await config(); // a server that is away now may be there at the next attempt
+    return signalingUrl(found, location);
+  };
+  return new Session(new Signaling({ url, join }), options);
 }
 
 /**

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { encode } from '@msgpack/msgpack';
 import { Refusal } from './fake-server.mjs';
-import { joined, next, serverAndClient, settled } from './support.mjs';
+import { clientOf, joined, next, serverAndClient, settled } from './support.mjs';
 
 const names = (client) => client.notifications.map(({ data }) => data.peer);
 
@@ -144,6 +144,27 @@ test('a server that restarts is found again', async (t) => {
   const again = next(client, 'joined');
   await server.listen(port);
   assert.equal((await again).session, 'session-1');
+});
+
+test('an address that is found out is asked for again before each attempt', async (t) => {
+  const { server, client } = await serverAndClient(t, { url: async () => addresses.shift() });
+  const addresses = ['ws://127.0.0.1:1/', 'ws://127.0.0.1:1/', server.url];
+  await joined(client);
+  assert.deepEqual(addresses, []);
+  assert.deepEqual(client.events.filter((event) => event === 'lost').length, 2);
+});
+
+test('a client that is closed while its address is found out does not connect', async (t) => {
+  let found;
+  const asked = new Promise((resolve) => (found = resolve));
+  const { server, client } = await serverAndClient(t, { url: () => asked });
+  client.start();
+  client.close();
+  found(server.url);
+  await asked;
+  const other = clientOf(t, server);
+  await joined(other);
+  assert.deepEqual(client.events, []);
 });
 
 test('waits between attempts grow and start anew after a success', async (t) => {

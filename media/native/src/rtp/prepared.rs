@@ -147,10 +147,14 @@ impl<'a> PreparedPacket<'a> {
         incoming: &ExtensionMap,
         outgoing: &ExtensionMap,
     ) {
-        let passed = packet.extensions().filter_map(|(id, value)| {
-            let kind = incoming.kind(id).filter(|kind| is_passed(*kind))?;
-            Some((outgoing.id(kind)?, value))
-        });
+        // Each kind once, the last value, as `HeaderExtensions` reads them.
+        let mut passed: [Option<(u8, &[u8])>; ExtensionKind::COUNT] = [None; ExtensionKind::COUNT];
+        for (id, value) in packet.extensions() {
+            if let Some(kind) = incoming.kind(id).filter(|kind| is_passed(*kind)) {
+                passed[kind as usize] = outgoing.id(kind).map(|id| (id, value));
+            }
+        }
+        let passed = passed.into_iter().flatten();
         let transport_cc = outgoing.id(ExtensionKind::TransportCc);
         let abs_send_time = outgoing.id(ExtensionKind::AbsSendTime);
         let own_ids = [

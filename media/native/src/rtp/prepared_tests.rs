@@ -123,6 +123,19 @@ fn long_values_and_high_ids_ask_for_the_two_byte_form() {
 }
 
 #[test]
+fn of_repeated_extensions_the_last_is_forwarded_once() {
+    let repeated: Vec<(u8, &[u8])> = [&[1u8][..]; 31].map(|value| (5, value)).to_vec();
+    let data = packet(&[&repeated[..], &[(5, &[2])]].concat(), b"x");
+    let format = outgoing(12);
+    let sent = forward(&data, &format, &fields(b"3"));
+    let sent = RtpPacket::parse(&sent).unwrap();
+    assert_eq!(sent.extensions().filter(|(id, _)| *id == 9).count(), 1);
+    let values = HeaderExtensions::read(&sent, format.extensions());
+    assert_eq!(values.audio_level.map(|level| level.level), Some(2));
+    assert_eq!(values.mid, Some("3"));
+}
+
+#[test]
 fn an_empty_mid_is_left_out() {
     let format = outgoing(12);
     let sent = forward(&packet(&[], b"x"), &format, &fields(b""));

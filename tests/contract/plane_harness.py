@@ -129,3 +129,8 @@ async def process_harness(command: Callable[[Path], Sequence[str]]) -> AsyncIter
 
 def stand_in_command(path: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "tests.contract.plane_stand_in", "--socket", str(path), *more]
+
+
+def native_command(path: Path) -> list[str]:
+    ports = ("--ports", "20000-20999")
+    return [sys.executable, "-m", "media.plane", "--socket", str(path), *ports, "--workers", "2"]

@@ -14,6 +14,7 @@ from tests.contract.plane_harness import (
     Harness,
     drain,
     fake_harness,
+    native_command,
     next_of,
     process_harness,
     stand_in_command,
@@ -27,10 +28,11 @@ ALL: list[Order] = [
 ]
 
 
-@pytest.fixture(params=["fake", "stand-in"])
+@pytest.fixture(params=["fake", "stand-in", pytest.param("native", marks=pytest.mark.plane)])
 async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
-    fake = request.param == "fake"
-    async with fake_harness() if fake else process_harness(stand_in_command) as harness:
+    commands = {"stand-in": stand_in_command, "native": native_command}
+    command = commands.get(request.param)
+    async with fake_harness() if command is None else process_harness(command) as harness:
         yield harness
 
 

@@ -3,17 +3,26 @@
 //! The lower modules are the packet layer: they read and write the formats of the RFCs, hold no
 //! socket and read no clock, and every parser takes hostile bytes. Time is integer nanoseconds
 //! (`*_ns`) of any monotonic clock, handed in by the caller.
+//!
+//! Upon them stands the [`engine`], sans-IO too; around it the [`driver`], which knows sockets and
+//! clocks; around that the [`plane`], a process that takes orders ([`wire`]) on a Unix socket.
 
 pub mod cache;
 pub mod codec;
 pub mod demux;
+pub mod driver;
+pub mod engine;
 pub mod nack;
+pub mod plane;
+#[cfg(feature = "python")]
+mod python;
 pub mod rtcp;
 pub mod rtp;
 pub mod sequence;
 pub mod srtp;
 pub mod stun;
 pub mod twcc;
+pub mod wire;
 
 #[cfg(test)]
 mod test_support;

@@ -116,9 +116,44 @@ impl Outbound {
         Ok(packet_len + self.rtp.tag_len())
     }
 
+    /// Encrypts a packet once more that was sent before, for a viewer without an RTX stream.
+    ///
+    /// The caller answers for its being the very same packet, header and payload: then the result
+    /// is the same too, and nothing is given away. An index that was never used is `IndexReused`'s
+    /// opposite and refused as `Malformed`.
+    pub fn protect_rtp_again(
+        &self,
+        stream: &OutboundStream,
+        index: u64,
+        out: &mut [u8],
+        header_len: usize,
+        payload: &[u8],
+    ) -> Result<usize, SrtpError> {
+        let packet_len = header_len + payload.len();
+        if stream.used.check(index).is_ok() {
+            return Err(SrtpError::Malformed);
+        }
+        let ssrc = self.check_room(index, out, header_len, packet_len)?;
+        self.rtp.seal_rtp(ssrc, index, out, header_len, payload)?;
+        Ok(packet_len + self.rtp.tag_len())
+    }
+
     fn prepare(
         &self,
         stream: &mut OutboundStream,
+        index: u64,
+        out: &[u8],
+        header_len: usize,
+        packet_len: usize,
+    ) -> Result<u32, SrtpError> {
+        let ssrc = self.check_room(index, out, header_len, packet_len)?;
+        stream.claim(index)?;
+        Ok(ssrc)
+    }
+
+    /// The SSRC of a packet whose header fits the index and whose bytes fit the buffer.
+    fn check_room(
+        &self,
         index: u64,
         out: &[u8],
         header_len: usize,
@@ -131,7 +166,6 @@ impl Outbound {
         if !(HEADER_LEN_MIN..=packet_len).contains(&header_len) || out[2..4] != sequence_number {
             return Err(SrtpError::Malformed);
         }
-        stream.claim(index)?;
         Ok(u32::from_be_bytes([out[8], out[9], out[10], out[11]]))
     }
 

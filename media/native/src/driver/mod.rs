@@ -1,0 +1,30 @@
+//! The shell around the engine: one thread and one UDP socket a worker.
+//!
+//! Only this module and [`crate::plane`] know sockets and clocks. A worker
+//! thread waits in epoll for datagrams, orders or the engine's next deadline,
+//! feeds what came, and drains. It never waits for more to come, so batching
+//! adds no delay: a batch is what had piled up while the last one was worked on.
+//!
+//! # Queues and their overflow
+//! - Orders: a channel of [`ORDER_BATCHES_MAX`] batches. The plane thread sends
+//!   one batch and waits for its answer, so it can't fill; what the controller
+//!   sends meanwhile stays in its socket (backpressure).
+//! - Datagrams in: the socket's receive buffer; when it is full the kernel drops
+//!   the newest, and NACK recovers media.
+//! - Datagrams out: the socket's send buffer; when it stays full for
+//!   [`SEND_WAIT_MAX`], the datagram is dropped and counted.
+//! - Notices: see [`notices::NoticeQueue`].
+
+pub mod notices;
+pub mod socket;
+mod worker;
+
+use std::time::Duration;
+
+pub use worker::{Clock, Command, Worker, WorkerGone};
+
+/// Batches of orders that may wait for a worker.
+pub const ORDER_BATCHES_MAX: usize = 16;
+
+/// How long a full send buffer is waited for before the datagram is dropped.
+pub const SEND_WAIT_MAX: Duration = Duration::from_millis(10);

@@ -1,0 +1,321 @@
+//! A worker thread: an engine, its socket and its clock.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::{Events, Poll, Token, Waker};
+
+use super::notices::NoticeQueue;
+use super::socket::{Inlet, Outlet, Sent, UdpSocket};
+use super::{ORDER_BATCHES_MAX, SEND_WAIT_MAX};
+use crate::engine::{Config, Engine, Transmit};
+use crate::wire::answers::OrderResult;
+use crate::wire::orders::Order;
+
+const SOCKET: Token = Token(0);
+const WAKE: Token = Token(1);
+
+/// Receive batches before orders and timers are looked at again.
+const BATCHES_MAX: usize = 8;
+
+/// The monotonic clock that all workers share.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+    unix_ns: u64,
+}
+
+impl Clock {
+    /// Starts at 1 s, so that "a while ago" never underflows.
+    pub fn start() -> Self {
+        let unix = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let unix_ns = u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            start: Instant::now(),
+            unix_ns: unix_ns.saturating_sub(Self::ORIGIN_NS),
+        }
+    }
+
+    const ORIGIN_NS: u64 = 1_000_000_000;
+
+    /// Nanoseconds of monotonic time.
+    pub fn now_ns(&self) -> u64 {
+        Self::ORIGIN_NS + u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX / 2)
+    }
+
+    /// Unix time at monotonic time zero, in ns; read once at the start.
+    pub fn unix_offset_ns(&self) -> u64 {
+        self.unix_ns
+    }
+}
+
+/// What the plane thread tells a worker.
+#[derive(Debug)]
+pub enum Command {
+    /// Carry out, and answer each.
+    Orders {
+        /// In order.
+        orders: Vec<Order>,
+        /// Where the results go.
+        reply: SyncSender<Vec<OrderResult>>,
+    },
+    /// End the thread.
+    Quit,
+}
+
+/// A worker thread is gone: its engine broke an invariant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerGone(pub u32);
+
+impl std::fmt::Display for WorkerGone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "worker {} ended unexpectedly", self.0)
+    }
+}
+
+impl std::error::Error for WorkerGone {}
+
+/// The plane thread's hold on a worker. Dropping it ends the thread.
+#[derive(Debug)]
+pub struct Worker {
+    index: u32,
+    address: SocketAddr,
+    commands: SyncSender<Command>,
+    waker: Waker,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts a thread that owns `socket`.
+    ///
+    /// Notices go to `notices`, and `plane` is woken when there are new ones or
+    /// when the thread ends.
+    ///
+    /// # Errors
+    /// What epoll or the thread's start say.
+    pub fn spawn(
+        config: Config,
+        socket: UdpSocket,
+        clock: Clock,
+        notices: Arc<Mutex<NoticeQueue>>,
+        plane: Arc<Waker>,
+    ) -> io::Result<Self> {
+        let address = socket.local_addr()?;
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        socket.register(poll.registry(), SOCKET)?;
+        let (commands, inbox) = sync_channel(ORDER_BATCHES_MAX);
+        let index = config.worker;
+        let (inlet, outlet) = socket.split()?;
+        let shell = Shell {
+            engine: Engine::new(config),
+            inlet,
+            drain: Drain {
+                outlet,
+                notices,
+                plane: WakeOnDrop(plane),
+            },
+            clock,
+            poll,
+            inbox,
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || shell.run())?;
+        Ok(Self {
+            index,
+            address,
+            commands,
+            waker,
+            thread: Some(thread),
+        })
+    }
+
+    /// Its index.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Its UDP address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether the thread has ended.
+    pub fn is_gone(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Hands over orders; their results come out of the receiver.
+    ///
+    /// # Errors
+    /// [`WorkerGone`].
+    pub fn submit(&self, orders: Vec<Order>) -> Result<Receiver<Vec<OrderResult>>, WorkerGone> {
+        let (reply, results) = sync_channel(1);
+        let gone = WorkerGone(self.index);
+        self.commands
+            .send(Command::Orders { orders, reply })
+            .map_err(|_| gone)?;
+        self.waker.wake().map_err(|_| gone)?;
+        Ok(results)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.commands.try_send(Command::Quit);
+        let _ = self.waker.wake();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Wakes the plane thread when the worker unwinds or ends.
+#[derive(Debug)]
+struct WakeOnDrop(Arc<Waker>);
+
+impl Drop for WakeOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.wake();
+    }
+}
+
+struct Shell {
+    engine: Engine,
+    inlet: Inlet,
+    drain: Drain,
+    clock: Clock,
+    poll: Poll,
+    inbox: Receiver<Command>,
+}
+
+/// Where what the engine puts out goes.
+struct Drain {
+    outlet: Outlet,
+    notices: Arc<Mutex<NoticeQueue>>,
+    plane: WakeOnDrop,
+}
+
+impl Shell {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(8);
+        // Edge-triggered: readable until a receive says that it would block.
+        let mut readable = true;
+        loop {
+            let wait = if readable {
+                Some(Duration::ZERO)
+            } else {
+                self.until_deadline()
+            };
+            match self.poll.poll(&mut events, wait) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => panic!("epoll failed: {error}"),
+            }
+            readable |= events.iter().any(|event| event.token() == SOCKET);
+            for _ in 0..BATCHES_MAX {
+                if !readable {
+                    break;
+                }
+                readable = self.receive_batch();
+            }
+            if !self.take_commands() {
+                return;
+            }
+            let now_ns = self.clock.now_ns();
+            if self
+                .engine
+                .next_deadline_ns()
+                .is_some_and(|deadline| deadline <= now_ns)
+            {
+                self.engine.handle_timeout(now_ns);
+                self.drain.drain(&mut self.engine);
+            }
+        }
+    }
+
+    fn until_deadline(&self) -> Option<Duration> {
+        let deadline_ns = self.engine.next_deadline_ns()?;
+        Some(Duration::from_nanos(
+            deadline_ns.saturating_sub(self.clock.now_ns()),
+        ))
+    }
+
+    fn receive_batch(&mut self) -> bool {
+        let Self {
+            engine,
+            inlet,
+            drain,
+            clock,
+            ..
+        } = self;
+        let now_ns = clock.now_ns();
+        let more = inlet.receive(|remote, datagram| {
+            engine.handle_datagram(now_ns, remote, datagram);
+            if engine.wants_drain() {
+                drain.drain(engine);
+            }
+        });
+        drain.drain(engine);
+        more
+    }
+
+    fn take_commands(&mut self) -> bool {
+        loop {
+            match self.inbox.try_recv() {
+                Ok(Command::Orders { orders, reply }) => {
+                    let mut results = Vec::with_capacity(orders.len());
+                    for order in orders {
+                        let now_ns = self.clock.now_ns();
+                        results.push(self.engine.handle_order(now_ns, order).into());
+                        self.drain.drain(&mut self.engine);
+                    }
+                    // The plane thread waits for it, or is gone itself.
+                    let _ = reply.try_send(results);
+                }
+                Ok(Command::Quit) | Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Empty) => return true,
+            }
+        }
+    }
+}
+
+impl Drain {
+    /// The law of the engine: after every mutation, drain.
+    fn drain(&mut self, engine: &mut Engine) {
+        let segments_max = self.outlet.segments_max();
+        while let Some(transmit) = engine.poll_transmit(segments_max) {
+            let Transmit {
+                remote,
+                contents,
+                segment_size,
+            } = transmit;
+            let sent = self
+                .outlet
+                .send(remote, contents, segment_size, SEND_WAIT_MAX);
+            if sent == Sent::Lost {
+                engine.handle_send_lost();
+            }
+        }
+        let Some(first) = engine.poll_notice() else {
+            return;
+        };
+        let mut queue = self
+            .notices
+            .lock()
+            .expect("a holder of the notices never panics");
+        queue.push(first);
+        while let Some(notice) = engine.poll_notice() {
+            queue.push(notice);
+        }
+        drop(queue);
+        let _ = self.plane.0.wake();
+    }
+}

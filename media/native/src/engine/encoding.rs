@@ -1,0 +1,144 @@
+//! One RTP stream of a producer: what arrived of it, and what is asked of its sender.
+
+use super::clock::ReportedClock;
+use super::config::Limits;
+use super::keyframe::KeyFrameRequests;
+use super::meter::RateMeter;
+use super::timers::Armed;
+use crate::cache::PacketCache;
+use crate::nack::{LossDetector, ReceiverStatistics};
+use crate::rtcp::ReportBlock;
+use crate::sequence::SequenceUnwrapper;
+use crate::wire::orders::Kind;
+
+/// Without a packet for so long, a stream is silent.
+pub const SILENCE_NS: u64 = 2_500_000_000;
+
+/// Audio needs little history: 64 KiB hold more than 3 s of it.
+const AUDIO_CACHE_BYTES: usize = 64 * 1024;
+const AUDIO_CACHE_PACKETS: usize = 256;
+
+/// Counters of one stream from its publisher.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct InboundCounters {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) header_bytes: u64,
+    pub(crate) discarded: u64,
+    pub(crate) recovered: u64,
+    pub(crate) nacks: u64,
+    pub(crate) plis: u64,
+    pub(crate) firs: u64,
+    pub(crate) key_frames: u64,
+}
+
+/// State that belongs to one media SSRC, and ends with it.
+pub(crate) struct Reception {
+    pub(crate) ssrc: u32,
+    pub(crate) unwrapper: SequenceUnwrapper,
+    pub(crate) statistics: ReceiverStatistics,
+    pub(crate) losses: LossDetector,
+    pub(crate) clock: Option<ReportedClock>,
+    /// Extended number of the newest packet.
+    pub(crate) highest: u64,
+    pub(crate) last_report: ReportBlock,
+    /// Timestamp of the newest packet, and when it came.
+    pub(crate) newest: Option<(u32, u64)>,
+    pub(crate) keyframe_timestamp: Option<u32>,
+}
+
+pub(crate) struct Encoding {
+    pub(crate) rid: Option<String>,
+    pub(crate) rtx_ssrc: Option<u32>,
+    /// There once the media SSRC is known.
+    pub(crate) reception: Option<Reception>,
+    pub(crate) cache: PacketCache,
+    pub(crate) clock_rate: u32,
+    pub(crate) live: bool,
+    pub(crate) last_packet_ns: u64,
+    pub(crate) payload_type: Option<u8>,
+    pub(crate) keyframes: KeyFrameRequests,
+    pub(crate) keyframes_timer: Armed,
+    pub(crate) losses_timer: Armed,
+    pub(crate) fir_sequence: u8,
+    pub(crate) meter: RateMeter,
+    pub(crate) counters: InboundCounters,
+}
+
+impl Encoding {
+    pub(crate) fn new(rid: Option<String>, kind: Kind, clock_rate: u32, limits: &Limits) -> Self {
+        let (bytes, packets) = match kind {
+            Kind::Audio => (AUDIO_CACHE_BYTES, AUDIO_CACHE_PACKETS),
+            Kind::Video => (limits.cache_bytes_max, limits.cache_packets_max),
+        };
+        Self {
+            rid,
+            rtx_ssrc: None,
+            reception: None,
+            cache: PacketCache::new(bytes, packets, limits.cache_age_ns_max),
+            clock_rate,
+            live: false,
+            last_packet_ns: 0,
+            payload_type: None,
+            keyframes: KeyFrameRequests::default(),
+            keyframes_timer: Armed::default(),
+            losses_timer: Armed::default(),
+            fir_sequence: 0,
+            meter: RateMeter::default(),
+            counters: InboundCounters::default(),
+        }
+    }
+
+    pub(crate) fn ssrc(&self) -> Option<u32> {
+        self.reception.as_ref().map(|reception| reception.ssrc)
+    }
+
+    /// The media SSRC is known now, or is another one. What was cached is of the old one.
+    pub(crate) fn set_ssrc(&mut self, ssrc: u32, limits: &Limits, kind: Kind) {
+        if self.ssrc() == Some(ssrc) {
+            return;
+        }
+        if self.reception.is_some() {
+            let fresh = Self::new(None, kind, self.clock_rate, limits);
+            self.cache = fresh.cache;
+        }
+        self.reception = Some(Reception {
+            ssrc,
+            unwrapper: SequenceUnwrapper::default(),
+            statistics: ReceiverStatistics::new(ssrc, self.clock_rate),
+            losses: LossDetector::new(),
+            clock: None,
+            highest: 0,
+            last_report: ReportBlock::default(),
+            newest: None,
+            keyframe_timestamp: None,
+        });
+    }
+
+    /// Whether a stream that was live has fallen silent.
+    pub(crate) fn fell_silent(&self, now_ns: u64) -> bool {
+        self.live && now_ns.saturating_sub(self.last_packet_ns) >= SILENCE_NS
+    }
+}
+
+/// 0 (nothing arrives) to 10 (nothing is lost), from a share lost in 1/256.
+///
+/// Ten times the fourth power of the share that arrives: 1 % lost is still 10,
+/// 5 % is 8, 10 % is 7, a quarter is 3.
+pub(crate) fn score_of(fraction_lost: u8) -> u32 {
+    let arrived = 1.0 - f64::from(fraction_lost) / 256.0;
+    (10.0 * arrived.powi(4)).round() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::score_of;
+
+    #[test]
+    fn score_falls_from_ten_with_loss() {
+        assert_eq!((score_of(0), score_of(3)), (10, 10));
+        assert_eq!(score_of(13), 8);
+        assert_eq!(score_of(26), 7);
+        assert_eq!((score_of(64), score_of(255)), (3, 0));
+    }
+}

@@ -1,0 +1,126 @@
+//! Keyframe requests to a publisher, coalesced per encoding.
+//!
+//! However many viewers ask, at most one request a second goes out. A keyframe
+//! that arrives answers all that asked before it. A request that nothing
+//! answers is repeated, each time after twice as long, until a keyframe comes.
+
+/// Least time between two requests for one encoding.
+pub const INTERVAL_NS: u64 = 1_000_000_000;
+
+/// Longest time between repetitions.
+pub const REPEAT_NS_MAX: u64 = 8_000_000_000;
+
+/// The requests for one encoding.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeyFrameRequests {
+    askers: u32,
+    /// A request went out that no keyframe has answered.
+    unanswered: bool,
+    sent_ns: Option<u64>,
+    backoff_ns: u64,
+}
+
+impl KeyFrameRequests {
+    /// Someone needs a keyframe. Poll then.
+    pub fn ask(&mut self) {
+        self.askers = self.askers.saturating_add(1);
+    }
+
+    /// A keyframe began: all who asked are answered.
+    pub fn handle_keyframe(&mut self) {
+        self.askers = 0;
+        self.unanswered = false;
+        self.backoff_ns = 0;
+    }
+
+    /// Nobody needs one any more.
+    pub fn cancel(&mut self) {
+        self.handle_keyframe();
+    }
+
+    /// When [`Self::poll`] is due; in the past if it is due now.
+    pub fn deadline_ns(&self) -> Option<u64> {
+        let sent_ns = match self.sent_ns {
+            None => return (self.askers > 0).then_some(0),
+            Some(sent_ns) => sent_ns,
+        };
+        if self.askers > 0 {
+            return Some(sent_ns + INTERVAL_NS);
+        }
+        self.unanswered.then_some(sent_ns + self.backoff_ns)
+    }
+
+    /// Whether a request goes out now, and for how many askers since the last one.
+    ///
+    /// The first one goes out at once; 0 askers means a repetition.
+    pub fn poll(&mut self, now_ns: u64) -> Option<u32> {
+        self.deadline_ns().filter(|&due_ns| due_ns <= now_ns)?;
+        let repeated = self.unanswered && self.askers == 0;
+        let backoff_ns = if repeated {
+            self.backoff_ns * 2
+        } else {
+            INTERVAL_NS
+        };
+        self.backoff_ns = backoff_ns.min(REPEAT_NS_MAX);
+        self.unanswered = true;
+        self.sent_ns = Some(now_ns);
+        Some(std::mem::take(&mut self.askers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+    const S: u64 = 1000 * MS;
+
+    #[test]
+    fn first_asker_is_served_at_once_and_the_rest_together() {
+        let mut requests = KeyFrameRequests::default();
+        assert_eq!(requests.poll(5 * S), None);
+        requests.ask();
+        assert_eq!(requests.poll(5 * S), Some(1));
+        for _ in 0..999 {
+            requests.ask();
+        }
+        assert_eq!(requests.poll(5 * S + 999 * MS), None);
+        assert_eq!(requests.poll(6 * S), Some(999));
+    }
+
+    #[test]
+    fn keyframe_answers_all_who_asked_before_it() {
+        let mut requests = KeyFrameRequests::default();
+        requests.ask();
+        assert_eq!(requests.poll(S), Some(1));
+        requests.ask();
+        requests.handle_keyframe();
+        assert_eq!((requests.deadline_ns(), requests.poll(9 * S)), (None, None));
+    }
+
+    #[test]
+    fn asker_after_the_keyframe_waits_for_the_second_to_be_over() {
+        let mut requests = KeyFrameRequests::default();
+        requests.ask();
+        requests.poll(S);
+        requests.handle_keyframe();
+        requests.ask();
+        assert_eq!(requests.deadline_ns(), Some(2 * S));
+        assert_eq!(requests.poll(2 * S), Some(1));
+    }
+
+    #[test]
+    fn unanswered_request_is_repeated_ever_more_slowly() {
+        let mut requests = KeyFrameRequests::default();
+        requests.ask();
+        requests.poll(S);
+        let mut at_ns = S;
+        for wait_s in [1, 2, 4, 8, 8] {
+            let due_ns = requests.deadline_ns().expect("unanswered");
+            assert_eq!(due_ns, at_ns + wait_s * S);
+            assert_eq!(requests.poll(due_ns - 1), None);
+            assert_eq!(requests.poll(due_ns), Some(0));
+            at_ns = due_ns;
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Which encodings viewers are sent, and the keyframes that they need for it.
+
+use super::Engine;
+use super::rtcp_out;
+use super::selection::choose;
+use super::table::{ConsumerKey, ProducerKey, TransportKey};
+use super::timers::Timer;
+use crate::wire::notices::Notice;
+
+impl Engine {
+    /// Chooses the encoding of one consumer anew and asks for the keyframe that it needs.
+    pub(super) fn aim_consumer(&mut self, now_ns: u64, key: ConsumerKey) {
+        let Some(consumer) = self.table.consumers.get_mut(key) else {
+            return;
+        };
+        let producer_key = consumer.producer;
+        let Some(producer) = self.table.producers.get(producer_key) else {
+            return;
+        };
+        if consumer.row.paused {
+            consumer.selection.aim(None);
+            return;
+        }
+        let live = producer.encodings.iter().map(|encoding| encoding.live);
+        let target = choose(live, consumer.row.spatial_layer);
+        if !consumer.selection.aim(target) || !consumer.is_video() {
+            return;
+        }
+        if let Some(target) = target {
+            self.ask_keyframe(now_ns, producer_key, target);
+        }
+    }
+
+    /// Chooses anew for all consumers of a producer: encodings came or went.
+    pub(super) fn select_layers(&mut self, now_ns: u64, key: ProducerKey) {
+        let Some(producer) = self.table.producers.get(key) else {
+            return;
+        };
+        for consumer in producer.consumers.clone() {
+            self.aim_consumer(now_ns, consumer);
+        }
+    }
+
+    /// Sends a consumer nothing until a packet comes that it can start with.
+    pub(super) fn stop_consumer(&mut self, key: ConsumerKey) {
+        let Some(consumer) = self.table.consumers.get_mut(key) else {
+            return;
+        };
+        if consumer.selection.stop() && consumer.is_video() {
+            self.notices.push(Notice::LayersChanged {
+                consumer: consumer.row.consumer.clone(),
+                spatial_layer: None,
+                temporal_layer: None,
+            });
+        }
+    }
+
+    /// The transport can send now: those of its consumers that wait need a keyframe.
+    pub(super) fn start_waiting_consumers(&mut self, now_ns: u64, key: TransportKey) {
+        let Some(transport) = self.table.transports.get(key) else {
+            return;
+        };
+        if transport.media_remote().is_none() {
+            return;
+        }
+        for consumer in transport.consumers.clone() {
+            self.ask_if_waiting(now_ns, consumer);
+        }
+    }
+
+    /// The producer sends again: those of its consumers that wait need a keyframe.
+    pub(super) fn start_waiting_of_producer(&mut self, now_ns: u64, key: ProducerKey) {
+        let Some(producer) = self.table.producers.get(key) else {
+            return;
+        };
+        for consumer in producer.consumers.clone() {
+            self.ask_if_waiting(now_ns, consumer);
+        }
+    }
+
+    fn ask_if_waiting(&mut self, now_ns: u64, key: ConsumerKey) {
+        let Some(consumer) = self.table.consumers.get(key) else {
+            return;
+        };
+        if !consumer.is_video() || !consumer.selection.is_waiting() {
+            return;
+        }
+        if let Some(target) = consumer.selection.target() {
+            self.ask_keyframe(now_ns, consumer.producer, target);
+        }
+    }
+
+    /// A viewer, or control for it, asks for a keyframe of what it sees or waits for.
+    pub(super) fn request_keyframe_for(&mut self, now_ns: u64, key: ConsumerKey) {
+        let Some(consumer) = self.table.consumers.get(key) else {
+            return;
+        };
+        if !consumer.is_video() || consumer.row.paused {
+            return;
+        }
+        let wanted = consumer.selection.current().or(consumer.selection.target());
+        if let Some(encoding) = wanted {
+            self.ask_keyframe(now_ns, consumer.producer, encoding);
+        }
+    }
+
+    pub(super) fn ask_keyframe(&mut self, now_ns: u64, key: ProducerKey, encoding: u8) {
+        let Some(producer) = self.table.producers.get_mut(key) else {
+            return;
+        };
+        let Some(state) = producer.encodings.get_mut(usize::from(encoding)) else {
+            return;
+        };
+        state.keyframes.ask();
+        self.serve_keyframe(now_ns, key, encoding);
+    }
+
+    /// Asks again for what the encodings of a publisher could not be asked for before.
+    pub(super) fn serve_keyframes_of(&mut self, now_ns: u64, key: TransportKey) {
+        let Some(transport) = self.table.transports.get(key) else {
+            return;
+        };
+        for producer in transport.producers.clone() {
+            let count = self
+                .table
+                .producers
+                .get(producer)
+                .map_or(0, |one| one.encodings.len());
+            for encoding in 0..count {
+                self.serve_keyframe(now_ns, producer, encoding as u8);
+            }
+        }
+    }
+
+    /// Sends a keyframe request to the publisher if one is due, and plans the next.
+    ///
+    /// As long as nothing comes of the encoding, its SSRC is unknown, or the
+    /// publisher can't be reached, requests wait: there is nobody to hear them.
+    pub(super) fn serve_keyframe(&mut self, now_ns: u64, key: ProducerKey, encoding: u8) {
+        let Some(producer) = self.table.producers.get_mut(key) else {
+            return;
+        };
+        let place = usize::from(encoding);
+        let codec = producer
+            .codec_in_use(encoding)
+            .map(|entry| (entry.row.pli, entry.row.fir));
+        let (pli, fir) = codec.unwrap_or((false, false));
+        let nobody = producer.consumers.is_empty();
+        let Some(state) = producer.encodings.get_mut(place) else {
+            return;
+        };
+        if nobody || !(pli || fir) {
+            state.keyframes.cancel();
+            return;
+        }
+        let Some(ssrc) = state.ssrc().filter(|_| state.live) else {
+            return;
+        };
+        let Some(transport) = self.table.transports.get(producer.transport) else {
+            return;
+        };
+        if transport.media_remote().is_none() {
+            return;
+        }
+        if let Some(requests) = state.keyframes.poll(now_ns) {
+            if pli {
+                state.counters.plis += 1;
+            } else {
+                state.counters.firs += 1;
+                state.fir_sequence = state.fir_sequence.wrapping_add(1);
+            }
+            let fir_sequence = state.fir_sequence;
+            let id = producer.row.producer.clone();
+            let transport_key = producer.transport;
+            rtcp_out::send_keyframe_request(self, transport_key, ssrc, pli, fir_sequence);
+            self.notices.push(Notice::KeyFrameRequested {
+                producer: id,
+                encoding: u32::from(encoding),
+                requests,
+            });
+        }
+        let producer = self.table.producers.get_mut(key).expect("looked up");
+        let state = &mut producer.encodings[place];
+        if let Some(due_ns) = state.keyframes.deadline_ns() {
+            let at_ns = due_ns.max(now_ns);
+            self.timers.arm(
+                &mut state.keyframes_timer,
+                at_ns,
+                Timer::KeyFrame(key, encoding),
+            );
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A media source and the formats in which its viewers get it.
+
+use super::config::Limits;
+use super::encoding::Encoding;
+use super::table::{ConsumerKey, TransportKey};
+use crate::codec::Codec;
+use crate::rtp::{EgressFormat, ExtensionKind, ExtensionMap};
+use crate::wire::orders::{Kind, ProducerCodec, SetProducer};
+
+/// A packet that waits to be forwarded. Its bytes are in the encoding's cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pending {
+    pub(crate) encoding: u8,
+    /// Extended sequence number in its encoding.
+    pub(crate) sequence: u64,
+    pub(crate) timestamp: u32,
+    pub(crate) received_ns: u64,
+    /// A decoder can start with it.
+    pub(crate) start: bool,
+    /// Only padding: left out without a gap.
+    pub(crate) empty: bool,
+}
+
+/// A codec of the producer with what is looked up for each packet.
+#[derive(Clone, Debug)]
+pub(crate) struct CodecEntry {
+    pub(crate) row: ProducerCodec,
+    /// None for one whose payload we can't read: forwarded from any packet on.
+    pub(crate) codec: Option<Codec>,
+}
+
+/// An [`EgressFormat`] and how many consumers share it.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedFormat {
+    pub(crate) extensions: Vec<(u8, ExtensionKind)>,
+    pub(crate) payload_types: Vec<(u8, u8)>,
+    pub(crate) format: EgressFormat,
+    /// Whether its packets bear transport-wide numbers.
+    pub(crate) numbers_packets: bool,
+    pub(crate) users: usize,
+}
+
+pub(crate) struct Producer {
+    pub(crate) row: SetProducer,
+    pub(crate) transport: TransportKey,
+    pub(crate) codecs: Vec<CodecEntry>,
+    pub(crate) encodings: Vec<Encoding>,
+    pub(crate) consumers: Vec<ConsumerKey>,
+    pub(crate) formats: Vec<SharedFormat>,
+    pub(crate) pending: Vec<Pending>,
+    pub(crate) active: bool,
+    pub(crate) scores: Vec<u32>,
+    pub(crate) scores_sent_ns: u64,
+}
+
+impl Producer {
+    pub(crate) fn new(row: SetProducer, transport: TransportKey, limits: &Limits) -> Self {
+        let mut producer = Self {
+            transport,
+            codecs: Vec::new(),
+            encodings: Vec::new(),
+            consumers: Vec::new(),
+            formats: Vec::new(),
+            pending: Vec::new(),
+            active: false,
+            scores: Vec::new(),
+            scores_sent_ns: 0,
+            row,
+        };
+        producer.set_codecs();
+        producer.set_encodings(limits);
+        producer
+    }
+
+    /// Takes the codecs of the row over.
+    pub(crate) fn set_codecs(&mut self) {
+        let entry = |row: &ProducerCodec| CodecEntry {
+            codec: Codec::from_mime_type(&row.mime_type),
+            row: row.clone(),
+        };
+        self.codecs = self.row.codecs.iter().map(entry).collect();
+    }
+
+    /// Takes the encodings of the row over; all that was known of them is forgotten.
+    pub(crate) fn set_encodings(&mut self, limits: &Limits) {
+        let kind = self.row.kind;
+        let clock_rate = self
+            .row
+            .codecs
+            .first()
+            .map_or(90_000, |codec| codec.clock_rate);
+        let make = |row: &crate::wire::orders::ProducerEncoding| {
+            let mut encoding = Encoding::new(row.rid.clone(), kind, clock_rate, limits);
+            encoding.rtx_ssrc = row.rtx_ssrc;
+            if let Some(ssrc) = row.ssrc {
+                encoding.set_ssrc(ssrc, limits, kind);
+            }
+            encoding
+        };
+        self.encodings = self.row.encodings.iter().map(make).collect();
+        self.scores = vec![0; self.encodings.len()];
+        self.pending.clear();
+    }
+
+    pub(crate) fn codec_of(&self, payload_type: u8) -> Option<&CodecEntry> {
+        self.codecs
+            .iter()
+            .find(|entry| entry.row.payload_type == payload_type)
+    }
+
+    /// The codec whose retransmissions have this payload type.
+    pub(crate) fn codec_of_rtx(&self, payload_type: u8) -> Option<&CodecEntry> {
+        self.codecs
+            .iter()
+            .find(|entry| entry.row.rtx_payload_type == Some(payload_type))
+    }
+
+    /// The codec that an encoding was last seen to use, else the first one.
+    pub(crate) fn codec_in_use(&self, encoding: u8) -> Option<&CodecEntry> {
+        let seen = self.encodings.get(usize::from(encoding))?.payload_type;
+        seen.and_then(|payload_type| self.codec_of(payload_type))
+            .or(self.codecs.first())
+    }
+
+    pub(crate) fn is_video(&self) -> bool {
+        self.row.kind == Kind::Video
+    }
+
+    /// The place of a format among those that are shared; it has one user more.
+    pub(crate) fn take_format(
+        &mut self,
+        extensions: Vec<(u8, ExtensionKind)>,
+        payload_types: Vec<(u8, u8)>,
+    ) -> usize {
+        let same =
+            |one: &SharedFormat| one.extensions == extensions && one.payload_types == payload_types;
+        if let Some(place) = self.formats.iter().position(same) {
+            self.formats[place].users += 1;
+            return place;
+        }
+        let format = EgressFormat::new(ExtensionMap::new(&extensions), &payload_types);
+        let numbers_packets = extensions
+            .iter()
+            .any(|&(_, kind)| kind == ExtensionKind::TransportCc);
+        let shared = SharedFormat {
+            extensions,
+            payload_types,
+            format,
+            numbers_packets,
+            users: 1,
+        };
+        match self.formats.iter().position(|one| one.users == 0) {
+            Some(place) => {
+                self.formats[place] = shared;
+                place
+            }
+            None => {
+                self.formats.push(shared);
+                self.formats.len() - 1
+            }
+        }
+    }
+
+    /// One user less.
+    pub(crate) fn release_format(&mut self, place: usize) {
+        let format = &mut self.formats[place];
+        assert!(format.users > 0, "a format is released by its users only");
+        format.users -= 1;
+    }
+}

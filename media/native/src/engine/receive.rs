@@ -1,0 +1,392 @@
+//! RTP from publishers: decrypted once, routed, counted, cached, and noted for forwarding.
+
+use super::Engine;
+use super::encoding::Encoding;
+use super::error::DropReason;
+use super::forward;
+use super::producer::Pending;
+use super::routes::{Label, Route, StreamKind, Unrouted};
+use super::rtcp_out;
+use super::table::{ProducerKey, TransportKey};
+use super::timers::Timer;
+use crate::codec::inspect;
+use crate::rtp::{HeaderExtensions, RtpHeader, RtpPacket, split_rtx_payload};
+use crate::srtp::SrtpError;
+use crate::wire::notices::Notice;
+
+/// How often transport-wide feedback goes to a publisher.
+pub(super) const FEEDBACK_NS: u64 = 50_000_000;
+
+/// The round trip that NACKs to a publisher reckon with: a lite agent can't measure it.
+const PUBLISHER_ROUND_TRIP_NS: u64 = 100_000_000;
+
+/// Bytes of the original sequence number in an RTX payload (RFC 4588, 4).
+const OSN_BYTES: usize = 2;
+
+pub(super) fn drop_reason(error: SrtpError) -> DropReason {
+    match error {
+        SrtpError::AuthenticationFailed => DropReason::SrtpForged,
+        SrtpError::Replayed => DropReason::SrtpReplay,
+        SrtpError::TooOld => DropReason::SrtpTooOld,
+        SrtpError::TooManySources => DropReason::SrtpTooManySources,
+        _ => DropReason::RtpMalformed,
+    }
+}
+
+/// Where the decrypted packet lies.
+enum Place {
+    /// In the room that the encoding's cache reserved.
+    Cache,
+    /// In the engine's scratch buffer.
+    Scratch,
+}
+
+pub(super) fn handle_rtp(engine: &mut Engine, now_ns: u64, key: TransportKey, data: &mut [u8]) {
+    let Engine {
+        table,
+        scratch,
+        timers,
+        ..
+    } = engine;
+    let transport = table
+        .transports
+        .get_mut(key)
+        .expect("tuples name living transports");
+    if !transport.is_publisher() {
+        return transport.drop(DropReason::UnexpectedMedia);
+    }
+    let Some(srtp) = transport.srtp.as_mut() else {
+        return transport.drop(DropReason::SrtpNotReady);
+    };
+    let Ok(header) = RtpHeader::parse(data) else {
+        return transport.drop(DropReason::RtpMalformed);
+    };
+    let known = transport.routes.by_ssrc(header.ssrc);
+    let direct = known.filter(|route| route.stream == StreamKind::Media);
+    let encoding = direct.and_then(|route| {
+        let producer = table.producers.get_mut(route.producer)?;
+        producer.encodings.get_mut(usize::from(route.encoding))
+    });
+    let (place, out) = match encoding {
+        Some(encoding) => (Place::Cache, encoding.cache.reserve(data.len())),
+        None => (Place::Scratch, &mut scratch[..]),
+    };
+    let len = match srtp.inbound.unprotect_rtp(data, out) {
+        Ok(unprotected) => unprotected.len,
+        Err(error) => return transport.drop(drop_reason(error)),
+    };
+    let Ok(packet) = RtpPacket::parse(&out[..len]) else {
+        return transport.drop(DropReason::RtpMalformed);
+    };
+    let extensions = HeaderExtensions::read(&packet, &transport.extensions);
+    if let Some(sequence_number) = extensions.transport_cc {
+        transport.arrivals.record(sequence_number, now_ns);
+        let at_ns = now_ns + FEEDBACK_NS;
+        timers.arm(&mut transport.feedback_timer, at_ns, Timer::Feedback(key));
+    }
+    let (route, is_new) = match known {
+        Some(route) => (route, false),
+        None => {
+            let label = Label {
+                mid: extensions.mid,
+                rid: extensions.rid,
+                repaired_rid: extensions.repaired_rid,
+                payload_type: header.payload_type,
+            };
+            match transport.routes.learn(header.ssrc, label) {
+                Ok(route) => (route, true),
+                Err(Unrouted::Unknown) => return transport.drop(DropReason::UnknownSsrc),
+                Err(Unrouted::Full) => return transport.drop(DropReason::TooManySsrcs),
+            }
+        }
+    };
+    if is_new {
+        handle_learned(engine, route, header.ssrc);
+    }
+    match route.stream {
+        StreamKind::Media => accept_media(engine, now_ns, key, route, &place, len),
+        StreamKind::Rtx => accept_rtx(engine, now_ns, key, route, len),
+    }
+}
+
+/// An SSRC entered the routing table: the encoding and control hear of it.
+fn handle_learned(engine: &mut Engine, route: Route, ssrc: u32) {
+    let Some(producer) = engine.table.producers.get_mut(route.producer) else {
+        return;
+    };
+    let kind = producer.row.kind;
+    let encoding = &mut producer.encodings[usize::from(route.encoding)];
+    let mut restarted = false;
+    match route.stream {
+        StreamKind::Media => {
+            restarted = encoding.ssrc().is_some();
+            encoding.set_ssrc(ssrc, &engine.config.limits, kind);
+        }
+        StreamKind::Rtx => encoding.rtx_ssrc = Some(ssrc),
+    }
+    // RTX that comes first is told together with its media stream.
+    if let Some(media) = encoding.ssrc() {
+        let rtx_ssrc = encoding.rtx_ssrc;
+        engine.notices.push(Notice::ProducerStreamLearned {
+            producer: producer.row.producer.clone(),
+            encoding: u32::from(route.encoding),
+            ssrc: media,
+            rtx_ssrc,
+        });
+    }
+    if restarted {
+        // Another source: its numbers have nothing to do with those before.
+        producer
+            .pending
+            .retain(|pending| pending.encoding != route.encoding);
+        for consumer in producer.consumers.clone() {
+            let current = engine
+                .table
+                .consumers
+                .get(consumer)
+                .and_then(|one| one.selection.current());
+            if current == Some(route.encoding) {
+                engine.stop_consumer(consumer);
+            }
+        }
+        let now_ns = engine.now_ns;
+        engine.start_waiting_of_producer(now_ns, route.producer);
+    }
+}
+
+fn accept_media(
+    engine: &mut Engine,
+    now_ns: u64,
+    key: TransportKey,
+    route: Route,
+    place: &Place,
+    len: usize,
+) {
+    let producer = engine
+        .table
+        .producers
+        .get_mut(route.producer)
+        .expect("routes name the living");
+    let encoding = &mut producer.encodings[usize::from(route.encoding)];
+    if matches!(place, Place::Scratch) {
+        encoding.cache.reserve(len)[..len].copy_from_slice(&engine.scratch[..len]);
+    }
+    let arrival = Arrival {
+        len,
+        recovered: false,
+    };
+    if let Err(reason) = store(engine, now_ns, route, &arrival) {
+        engine.count_drop(Some(key), reason);
+    }
+}
+
+/// Takes the packet out of a retransmission (RFC 4588); it is in the scratch buffer.
+fn accept_rtx(engine: &mut Engine, now_ns: u64, key: TransportKey, route: Route, len: usize) {
+    if let Err(reason) = unwrap_rtx(engine, now_ns, route, len) {
+        engine.count_drop(Some(key), reason);
+    }
+}
+
+fn unwrap_rtx(
+    engine: &mut Engine,
+    now_ns: u64,
+    route: Route,
+    len: usize,
+) -> Result<(), DropReason> {
+    let Engine { table, scratch, .. } = engine;
+    let packet = RtpPacket::parse(&scratch[..len]).map_err(|_| DropReason::RtpMalformed)?;
+    let (osn, rest) = split_rtx_payload(packet.payload()).ok_or(DropReason::RtxProbe)?;
+    if rest.is_empty() {
+        return Err(DropReason::RtxProbe);
+    }
+    let producer = table
+        .producers
+        .get_mut(route.producer)
+        .expect("routes name the living");
+    let codec = producer.codec_of_rtx(packet.header.payload_type);
+    let payload_type = codec.ok_or(DropReason::RtxUnmatched)?.row.payload_type;
+    let encoding = &mut producer.encodings[usize::from(route.encoding)];
+    // Nothing can be recovered of a stream that has not begun.
+    let ssrc = encoding.ssrc().ok_or(DropReason::RtxProbe)?;
+    let (header_len, rest_len) = (packet.header.header_len, rest.len());
+    let out = encoding.cache.reserve(header_len + rest_len);
+    out[..header_len].copy_from_slice(&scratch[..header_len]);
+    let payload_start = header_len + OSN_BYTES;
+    out[header_len..header_len + rest_len]
+        .copy_from_slice(&scratch[payload_start..payload_start + rest_len]);
+    out[0] &= !0x20; // The padding was left behind.
+    out[1] = (out[1] & 0x80) | payload_type;
+    out[2..4].copy_from_slice(&osn.to_be_bytes());
+    out[8..12].copy_from_slice(&ssrc.to_be_bytes());
+    store(
+        engine,
+        now_ns,
+        route,
+        &Arrival {
+            len: header_len + rest_len,
+            recovered: true,
+        },
+    )
+}
+
+/// A decrypted media packet in the room that its cache reserved.
+struct Arrival {
+    len: usize,
+    /// It came as a retransmission.
+    recovered: bool,
+}
+
+fn store(
+    engine: &mut Engine,
+    now_ns: u64,
+    route: Route,
+    arrival: &Arrival,
+) -> Result<(), DropReason> {
+    let Engine {
+        table,
+        timers,
+        fanout,
+        ..
+    } = engine;
+    let producer = table
+        .producers
+        .get_mut(route.producer)
+        .expect("routes name the living");
+    let extensions = &table
+        .transports
+        .get(producer.transport)
+        .expect("its owner")
+        .extensions;
+    let codecs = &producer.codecs;
+    let encoding = &mut producer.encodings[usize::from(route.encoding)];
+    let Encoding {
+        reception,
+        cache,
+        counters,
+        meter,
+        keyframes,
+        ..
+    } = encoding;
+    let reception = reception.as_mut().expect("a media stream has an SSRC");
+
+    let reserved = &*cache.reserve(arrival.len);
+    let packet =
+        RtpPacket::parse(&reserved[..arrival.len]).map_err(|_| DropReason::RtpMalformed)?;
+    let header = packet.header;
+    let codec = codecs
+        .iter()
+        .find(|entry| entry.row.payload_type == header.payload_type);
+    let codec = codec.ok_or(DropReason::UnknownPayloadType)?;
+    let payload_len = packet.payload().len();
+    let empty = payload_len == 0;
+    let start = match codec.codec {
+        Some(kind) if kind.needs_keyframe() => {
+            let values = HeaderExtensions::read(&packet, extensions);
+            inspect(kind, packet.payload(), values.dependency_descriptor).keyframe
+        }
+        _ => !empty,
+    };
+    let is_key_frame = start && producer.row.kind == crate::wire::orders::Kind::Video;
+    let sequence = reception.unwrapper.unwrap(header.sequence_number);
+    if cache.lookup(sequence, now_ns).is_some() {
+        counters.discarded += 1;
+        return Err(DropReason::Duplicate);
+    }
+    cache.commit(sequence, arrival.len, now_ns);
+
+    if arrival.recovered {
+        counters.recovered += 1;
+    } else {
+        reception
+            .statistics
+            .record(sequence, header.timestamp, now_ns);
+        counters.packets += 1;
+        counters.bytes += payload_len as u64;
+        counters.header_bytes += (arrival.len - payload_len) as u64;
+    }
+    meter.record(now_ns, payload_len);
+    if sequence > reception.highest {
+        reception.highest = sequence;
+        reception.newest = Some((header.timestamp, now_ns));
+    }
+    if is_key_frame {
+        keyframes.handle_keyframe();
+        if reception.keyframe_timestamp != Some(header.timestamp) {
+            reception.keyframe_timestamp = Some(header.timestamp);
+            counters.key_frames += 1;
+        }
+    }
+    reception.losses.record(sequence, now_ns);
+    if codec.row.nack
+        && let Some(at_ns) = reception.losses.deadline_ns()
+    {
+        let timer = Timer::Losses(route.producer, route.encoding);
+        timers.arm(&mut encoding.losses_timer, at_ns, timer);
+    }
+    encoding.payload_type = Some(header.payload_type);
+    encoding.last_packet_ns = now_ns;
+    let woke = !std::mem::replace(&mut encoding.live, true);
+    let pending = Pending {
+        encoding: route.encoding,
+        sequence,
+        timestamp: header.timestamp,
+        received_ns: now_ns,
+        start,
+        empty,
+    };
+    let forwarded = forward::enqueue(fanout, producer, route.producer, pending);
+    if woke {
+        handle_woken(engine, now_ns, route.producer, route.encoding);
+    }
+    if forwarded {
+        Ok(())
+    } else {
+        Err(DropReason::ForwardQueueFull)
+    }
+}
+
+/// An encoding began to flow.
+fn handle_woken(engine: &mut Engine, now_ns: u64, key: ProducerKey, encoding: u8) {
+    let producer = engine.table.producers.get_mut(key).expect("just received");
+    if !std::mem::replace(&mut producer.active, true) {
+        let producer = producer.row.producer.clone();
+        engine.notices.push(Notice::ProducerActivityChanged {
+            producer,
+            active: true,
+        });
+    }
+    engine.select_layers(now_ns, key);
+    engine.serve_keyframe(now_ns, key, encoding);
+}
+
+/// NACKs to the publisher are due.
+pub(super) fn handle_losses(engine: &mut Engine, now_ns: u64, key: ProducerKey, encoding: u8) {
+    let Some(producer) = engine.table.producers.get_mut(key) else {
+        return;
+    };
+    let transport = producer.transport;
+    let state = &mut producer.encodings[usize::from(encoding)];
+    let Some(reception) = state.reception.as_mut() else {
+        return;
+    };
+    let mut lost = Vec::new();
+    let gave_up = reception
+        .losses
+        .poll(now_ns, PUBLISHER_ROUND_TRIP_NS, &mut lost);
+    let ssrc = reception.ssrc;
+    if let Some(at_ns) = reception.losses.deadline_ns() {
+        let timer = Timer::Losses(key, encoding);
+        engine.timers.arm(
+            &mut state.losses_timer,
+            at_ns.max(now_ns + 1_000_000),
+            timer,
+        );
+    }
+    if !lost.is_empty() {
+        state.counters.nacks += 1;
+        rtcp_out::send_nack(engine, transport, ssrc, &lost);
+    }
+    if gave_up {
+        engine.ask_keyframe(now_ns, key, encoding);
+    }
+}

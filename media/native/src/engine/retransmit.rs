@@ -1,0 +1,117 @@
+//! Answers viewers' NACKs out of the producers' caches.
+//!
+//! With an RTX stream (RFC 4588) a packet goes out again under that stream's
+//! SSRC and numbers. Without one, the very same SRTP packet is made again: it
+//! depends on nothing but the cached packet, the row and the segment that it
+//! was sent in, see `apply::extensions_for`.
+//!
+//! Bounds: a viewer's stream has a budget a second, and one packet is sent
+//! again only after a round trip, for the NACKs in between are about the same loss.
+
+use super::DATAGRAM_BYTES_MAX;
+use super::Engine;
+use super::consumer::Consumer;
+use super::forward::{GROWTH_BYTES_MAX, abs_send_time};
+use super::table::ConsumerKey;
+use crate::rtp::{PreparedPacket, RtpPacket, ViewerFields};
+
+/// Round trip that is reckoned with until the viewer reports one.
+const ROUND_TRIP_NS: u64 = 50_000_000;
+
+/// Least and most time between two retransmissions of one packet.
+const SPACING_NS_MIN: u64 = 10_000_000;
+const SPACING_NS_MAX: u64 = 500_000_000;
+
+/// Numbers of one NACK message that are looked at.
+const LOST_MAX: usize = 512;
+
+pub(super) fn handle_nack(
+    engine: &mut Engine,
+    now_ns: u64,
+    key: ConsumerKey,
+    lost: impl Iterator<Item = u16>,
+) {
+    let Some(consumer) = engine.table.consumers.get_mut(key) else {
+        return;
+    };
+    consumer.counters.nacks += 1;
+    if consumer.row.paused || !consumer.row.codecs.iter().any(|codec| codec.nack) {
+        return;
+    }
+    for sequence_number in lost.take(LOST_MAX) {
+        resend(engine, now_ns, key, sequence_number);
+    }
+}
+
+fn spacing_ns(consumer: &Consumer) -> u64 {
+    let round_trip_ns = consumer.reported.round_trip_ns.unwrap_or(ROUND_TRIP_NS);
+    round_trip_ns.clamp(SPACING_NS_MIN, SPACING_NS_MAX)
+}
+
+fn resend(engine: &mut Engine, now_ns: u64, key: ConsumerKey, sequence_number: u16) -> Option<()> {
+    let unix_ns = engine.unix_ns(now_ns);
+    let Engine { table, outbox, .. } = engine;
+    let consumer = table.consumers.get_mut(key)?;
+    let producer = table.producers.get(consumer.producer)?;
+    let extensions = table.transports.get(producer.transport)?.extensions.clone();
+    let transport_key = consumer.transport;
+    let transport = table.transports.get_mut(transport_key)?;
+    let remote = transport.media_remote()?;
+
+    let origin = consumer.rewriter.origin(sequence_number)?;
+    let outgoing = consumer.rewriter.extend(sequence_number)?;
+    let encoding = producer.encodings.get(usize::from(origin.encoding))?;
+    let cached = encoding.cache.lookup(origin.sequence, now_ns)?;
+    let packet = RtpPacket::parse(cached.data).ok()?;
+    let shared = producer.formats.get(consumer.format)?;
+    let prepared = PreparedPacket::new(&packet, &extensions, &shared.format)?;
+    if !consumer.may_resend(outgoing, now_ns, spacing_ns(consumer)) {
+        return None;
+    }
+
+    let timestamp = packet
+        .header
+        .timestamp
+        .wrapping_add(origin.timestamp_offset);
+    let mut fields = ViewerFields {
+        ssrc: consumer.row.ssrc,
+        sequence_number,
+        timestamp,
+        mid: consumer.row.mid.as_bytes(),
+        transport_cc: transport.transport_cc_next,
+        abs_send_time: abs_send_time(unix_ns),
+    };
+    let mut out = [0; DATAGRAM_BYTES_MAX + GROWTH_BYTES_MAX];
+    let outbound = &transport.srtp.as_ref()?.outbound;
+    let rtx_payload_type = consumer.rtx_payload_type(packet.header.payload_type);
+    let payload = prepared.payload();
+    let len = match (consumer.rtx.as_mut(), rtx_payload_type) {
+        (Some(rtx), Some(payload_type)) => {
+            fields.ssrc = rtx.ssrc;
+            fields.sequence_number = rtx.next as u16;
+            let (header_len, packet_len) =
+                prepared.write_rtx(&fields, payload_type, sequence_number, &mut out)?;
+            let index = rtx.next;
+            rtx.next += 1;
+            let stream = &mut rtx.stream;
+            let sealed =
+                outbound.protect_rtp_in_place(stream, index, &mut out, header_len, packet_len);
+            sealed.ok()?
+        }
+        (None, _) => {
+            let header_len = prepared.write_header(&fields, &mut out)?;
+            let stream = &consumer.stream;
+            let sealed =
+                outbound.protect_rtp_again(stream, outgoing, &mut out, header_len, payload);
+            sealed.ok()?
+        }
+        // The viewer negotiated RTX, but not for this codec.
+        (Some(_), None) => return None,
+    };
+    if shared.numbers_packets {
+        transport.transport_cc_next = transport.transport_cc_next.wrapping_add(1);
+    }
+    consumer.counters.retransmitted += 1;
+    outbox.push(transport_key, remote, &out[..len]);
+    Some(())
+}

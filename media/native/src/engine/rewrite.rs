@@ -1,0 +1,248 @@
+//! What one viewer sees of the streams that it is sent: one stream without seams.
+//!
+//! A viewer's stream is a chain of *segments*. Each carries packets of one
+//! encoding, without a pause in between. A segment begins with a packet that a
+//! decoder can start with, continues the outgoing sequence numbers where the
+//! segment before it ended, and moves timestamps by a constant.
+//!
+//! Timestamps run on with real time over a pause or a switch. How far, is known
+//! from the sender reports of both encodings, which map their clocks to one; or
+//! else from the times of arrival. They never stand still or run back.
+
+use crate::sequence::SequenceMap;
+
+/// Longest believable distance between what sender reports and arrival times say.
+const CLOCK_DOUBT_S: u64 = 5;
+
+/// What a packet becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewritten {
+    /// Extended outgoing sequence number: the SRTP index, too.
+    pub sequence: u64,
+    /// Outgoing timestamp.
+    pub timestamp: u32,
+}
+
+/// Where a packet that was sent came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Index of the encoding.
+    pub encoding: u8,
+    /// Its extended sequence number there.
+    pub sequence: u64,
+    /// What was added to its timestamp.
+    pub timestamp_offset: u32,
+    /// Number of the segment that it was sent in.
+    pub segment: u32,
+}
+
+/// The packet that a segment begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// Index of the encoding.
+    pub encoding: u8,
+    /// Extended incoming sequence number.
+    pub sequence: u64,
+    /// Incoming timestamp.
+    pub timestamp: u32,
+    /// When it arrived.
+    pub received_ns: u64,
+    /// What the *last* encoding's timestamp would be now, by the sender reports of both.
+    pub last_encoding_timestamp: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+struct Segment {
+    number: u32,
+    encoding: u8,
+    first_incoming: u64,
+    first_outgoing: u64,
+    map: SequenceMap,
+    timestamp_offset: u32,
+}
+
+impl Segment {
+    fn origin(&self, outgoing: u64) -> Option<Origin> {
+        let sequence = self.map.source(outgoing)?;
+        Some(Origin {
+            encoding: self.encoding,
+            sequence,
+            timestamp_offset: self.timestamp_offset,
+            segment: self.number,
+        })
+    }
+}
+
+/// Rewrites the packets of one viewer's stream.
+#[derive(Clone, Debug)]
+pub struct Rewriter {
+    clock_rate: u32,
+    first_sequence: u64,
+    current: Option<Segment>,
+    /// The segment before, for retransmissions only.
+    previous: Option<Segment>,
+    /// The newest timestamp that was sent, and when its packet had arrived.
+    last: Option<(u32, u64)>,
+    segments: u32,
+}
+
+impl Rewriter {
+    /// A stream whose first packet will have `first_sequence` (extended).
+    pub fn new(clock_rate: u32, first_sequence: u64) -> Self {
+        Self {
+            clock_rate: clock_rate.max(1),
+            first_sequence,
+            current: None,
+            previous: None,
+            last: None,
+            segments: 0,
+        }
+    }
+
+    /// The next unused outgoing number.
+    pub fn next_sequence(&self) -> u64 {
+        self.current
+            .as_ref()
+            .map_or(self.first_sequence, |segment| segment.map.next_outgoing())
+    }
+
+    /// What the current segment adds to timestamps.
+    pub fn timestamp_offset(&self) -> Option<u32> {
+        self.current
+            .as_ref()
+            .map(|segment| segment.timestamp_offset)
+    }
+
+    /// The encoding of the current segment.
+    pub fn encoding(&self) -> Option<u8> {
+        self.current.as_ref().map(|segment| segment.encoding)
+    }
+
+    /// Whether the current segment begins with this packet.
+    pub fn segment_begins_at(&self, sequence: u64) -> bool {
+        self.current
+            .as_ref()
+            .is_some_and(|segment| segment.first_incoming == sequence)
+    }
+
+    /// Number of the current segment, from 1.
+    pub fn segment(&self) -> u32 {
+        self.segments
+    }
+
+    /// Begins a new segment; then [`Self::forward`] its first packet.
+    pub fn begin(&mut self, beginning: &Beginning) {
+        let timestamp_offset = self.offset_for(beginning);
+        let first_outgoing = self.next_sequence();
+        self.segments += 1;
+        let segment = Segment {
+            number: self.segments,
+            encoding: beginning.encoding,
+            first_incoming: beginning.sequence,
+            first_outgoing,
+            map: SequenceMap::new(beginning.sequence, first_outgoing),
+            timestamp_offset,
+        };
+        self.previous = self.current.replace(segment);
+    }
+
+    /// Makes a packet of the current segment the viewer's.
+    ///
+    /// None for one that lies before the segment, or that was left out or sent before.
+    pub fn forward(
+        &mut self,
+        sequence: u64,
+        timestamp: u32,
+        received_ns: u64,
+    ) -> Option<Rewritten> {
+        let segment = self.current.as_mut()?;
+        if sequence < segment.first_incoming {
+            return None;
+        }
+        let outgoing = segment.map.forward(sequence)?;
+        if outgoing < segment.first_outgoing {
+            return None;
+        }
+        let timestamp = timestamp.wrapping_add(segment.timestamp_offset);
+        if self
+            .last
+            .is_none_or(|(newest, _)| is_after(timestamp, newest))
+        {
+            self.last = Some((timestamp, received_ns));
+        }
+        Some(Rewritten {
+            sequence: outgoing,
+            timestamp,
+        })
+    }
+
+    /// Leaves a packet of the current segment out without a gap.
+    pub fn leave_out(&mut self, sequence: u64) {
+        if let Some(segment) = self.current.as_mut()
+            && sequence >= segment.first_incoming
+        {
+            segment.map.drop(sequence);
+        }
+    }
+
+    /// Where the packet came from that was sent with this 16-bit number.
+    pub fn origin(&self, sequence_number: u16) -> Option<Origin> {
+        let newest = self.next_sequence().checked_sub(1)?;
+        let behind = u64::from((newest as u16).wrapping_sub(sequence_number));
+        let outgoing = newest.checked_sub(behind)?;
+        let current = self.current.as_ref()?;
+        if outgoing >= current.first_outgoing {
+            return current.origin(outgoing);
+        }
+        let previous = self.previous.as_ref()?;
+        (outgoing >= previous.first_outgoing)
+            .then(|| previous.origin(outgoing))
+            .flatten()
+    }
+
+    /// The outgoing extended number that a 16-bit number means.
+    pub fn extend(&self, sequence_number: u16) -> Option<u64> {
+        let newest = self.next_sequence().checked_sub(1)?;
+        newest.checked_sub(u64::from((newest as u16).wrapping_sub(sequence_number)))
+    }
+
+    /// Forgets what was sent, so that nothing of it is retransmitted.
+    ///
+    /// For a row that changes how packets look: an SRTP index must never be
+    /// used for two different packets.
+    pub fn forget_sent(&mut self) {
+        let next = self.next_sequence();
+        self.first_sequence = next;
+        self.current = None;
+        self.previous = None;
+    }
+
+    fn offset_for(&self, beginning: &Beginning) -> u32 {
+        let Some((newest, newest_ns)) = self.last else {
+            return 0;
+        };
+        let elapsed_ns = beginning.received_ns.saturating_sub(newest_ns);
+        let elapsed = u128::from(elapsed_ns) * u128::from(self.clock_rate) / 1_000_000_000;
+        let by_arrival = newest.wrapping_add((elapsed as u32).max(1));
+        let doubt = u64::from(self.clock_rate) * CLOCK_DOUBT_S;
+        let believable = |timestamp: &u32| {
+            is_after(*timestamp, newest)
+                && u64::from((timestamp.wrapping_sub(by_arrival) as i32).unsigned_abs()) <= doubt
+        };
+        let last = self.current.as_ref();
+        let by_clock = last.and_then(|segment| {
+            let there = if segment.encoding == beginning.encoding {
+                Some(beginning.timestamp)
+            } else {
+                beginning.last_encoding_timestamp
+            };
+            there.map(|timestamp| timestamp.wrapping_add(segment.timestamp_offset))
+        });
+        let outgoing = by_clock.filter(believable).unwrap_or(by_arrival);
+        outgoing.wrapping_sub(beginning.timestamp)
+    }
+}
+
+fn is_after(timestamp: u32, other: u32) -> bool {
+    (timestamp.wrapping_sub(other) as i32) > 0
+}

@@ -1,0 +1,138 @@
+//! A BUNDLE transport: connectivity, keys, and the streams on it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::clock::PublisherClock;
+use super::config::Limits;
+use super::error::{DropReason, Drops};
+use super::ice::IceAgent;
+use super::meter::Budget;
+use super::routes::{Routes, StreamKind};
+use super::table::{ConsumerKey, ProducerKey};
+use super::timers::Armed;
+use crate::rtp::{ExtensionKind, ExtensionMap};
+use crate::srtp::{Inbound, Outbound};
+use crate::twcc::ArrivalRecorder;
+use crate::wire::notices::IceState;
+use crate::wire::orders::{Direction, SetSrtpKeys, SetTransport};
+
+/// SRTP of a finished handshake.
+pub(crate) struct Srtp {
+    pub(crate) keys: SetSrtpKeys,
+    pub(crate) inbound: Inbound,
+    pub(crate) outbound: Outbound,
+}
+
+/// Counters of a transport.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TransportCounters {
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) packets_sent: u64,
+    pub(crate) packets_received: u64,
+    pub(crate) stun_requests: u64,
+    pub(crate) feedbacks: u64,
+    pub(crate) drops: Drops,
+}
+
+pub(crate) struct Transport {
+    pub(crate) row: SetTransport,
+    pub(crate) ice: IceAgent,
+    pub(crate) srtp: Option<Srtp>,
+    pub(crate) counters: TransportCounters,
+    pub(crate) dtls_budget: Budget,
+    pub(crate) consent_timer: Armed,
+    pub(crate) tick_timer: Armed,
+    /// SSRC of our own RTCP.
+    pub(crate) rtcp_ssrc: u32,
+
+    // Of a publisher.
+    pub(crate) producers: Vec<ProducerKey>,
+    pub(crate) routes: Routes,
+    pub(crate) extensions: ExtensionMap,
+    pub(crate) extension_ids: Vec<(u8, ExtensionKind)>,
+    pub(crate) arrivals: ArrivalRecorder,
+    pub(crate) feedback_timer: Armed,
+    pub(crate) clock: PublisherClock,
+    pub(crate) remb_bps: u64,
+    /// When receiver reports were last sent.
+    pub(crate) reported_ns: u64,
+
+    // Of a viewer.
+    pub(crate) consumers: Vec<ConsumerKey>,
+    /// Outgoing streams by SSRC, sorted.
+    pub(crate) streams: Vec<(u32, ConsumerKey, StreamKind)>,
+    pub(crate) transport_cc_next: u16,
+    /// Where streams of removed consumers ended: an index is never used twice with one key.
+    pub(crate) ended: HashMap<u32, u64>,
+}
+
+impl Transport {
+    pub(crate) fn new(row: SetTransport, rtcp_ssrc: u32, limits: &Limits) -> Self {
+        Self {
+            ice: IceAgent::new(&row.ice, limits.tuples_per_transport_max),
+            row,
+            srtp: None,
+            counters: TransportCounters::default(),
+            dtls_budget: Budget::new(limits.dtls_per_second_max),
+            consent_timer: Armed::default(),
+            tick_timer: Armed::default(),
+            rtcp_ssrc,
+            producers: Vec::new(),
+            routes: Routes::new(
+                limits.ssrcs_per_transport_max,
+                limits.learned_per_producer_max,
+            ),
+            extensions: ExtensionMap::new(&[]),
+            extension_ids: Vec::new(),
+            arrivals: ArrivalRecorder::new(),
+            feedback_timer: Armed::default(),
+            clock: PublisherClock::default(),
+            remb_bps: 0,
+            reported_ns: 0,
+            consumers: Vec::new(),
+            streams: Vec::new(),
+            transport_cc_next: 0,
+            ended: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn is_publisher(&self) -> bool {
+        self.row.direction == Direction::Send
+    }
+
+    /// Where media may be sent to: consent is not over and keys are there.
+    pub(crate) fn media_remote(&self) -> Option<SocketAddr> {
+        let consent = matches!(
+            self.ice.state(),
+            IceState::Connected | IceState::Disconnected
+        );
+        self.ice
+            .selected()
+            .filter(|_| consent && self.srtp.is_some())
+    }
+
+    pub(crate) fn drop(&mut self, reason: DropReason) {
+        self.counters.drops.count(reason);
+    }
+
+    /// The consumer that sends with this SSRC.
+    pub(crate) fn stream_of(&self, ssrc: u32) -> Option<(ConsumerKey, StreamKind)> {
+        let place = self
+            .streams
+            .binary_search_by_key(&ssrc, |&(one, _, _)| one)
+            .ok()?;
+        let (_, consumer, stream) = self.streams[place];
+        Some((consumer, stream))
+    }
+
+    pub(crate) fn add_stream(&mut self, ssrc: u32, consumer: ConsumerKey, stream: StreamKind) {
+        let place = self.streams.partition_point(|&(one, _, _)| one < ssrc);
+        self.streams.insert(place, (ssrc, consumer, stream));
+    }
+
+    pub(crate) fn remove_streams(&mut self, consumer: ConsumerKey) {
+        self.streams.retain(|&(_, one, _)| one != consumer);
+    }
+}

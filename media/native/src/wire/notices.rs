@@ -1,0 +1,102 @@
+//! Notices: what the media plane tells the control plane.
+//!
+//! The Rust face of those parts of `protocol/notices.py` that the native plane
+//! itself says; the rest is said by its Python face.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+/// How a transport's connectivity stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IceState {
+    /// No check verified yet.
+    New,
+    /// Consent is fresh.
+    Connected,
+    /// No verified check for 10 s.
+    Disconnected,
+    /// No verified check for 30 s.
+    Failed,
+}
+
+/// A notice; the key `type` of its map is the variant's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum Notice {
+    /// A first check verified, consent was lost (RFC 7675), or came back.
+    IceStateChanged {
+        /// The transport's id.
+        transport: String,
+        /// What it is now.
+        state: IceState,
+        /// Selected remote address.
+        remote: Option<String>,
+    },
+    /// The selected remote address of a connected transport is another one now.
+    IceTupleChanged {
+        /// The transport's id.
+        transport: String,
+        /// Selected remote address.
+        remote: String,
+    },
+    /// DTLS records from a verified tuple, a datagram each.
+    DtlsReceived {
+        /// The transport's id.
+        transport: String,
+        /// In order of arrival.
+        datagrams: Vec<ByteBuf>,
+    },
+    /// The SSRCs of an encoding that had been announced by rid or mid alone.
+    ProducerStreamLearned {
+        /// The producer's id.
+        producer: String,
+        /// Index into its encodings.
+        encoding: u32,
+        /// Media SSRC.
+        ssrc: u32,
+        /// RTX SSRC, once known.
+        rtx_ssrc: Option<u32>,
+    },
+    /// Media packets began to flow, or none came for 2.5 s.
+    ProducerActivityChanged {
+        /// The producer's id.
+        producer: String,
+        /// Whether they flow.
+        active: bool,
+    },
+    /// How well a producer's streams arrive: 0 (nothing) to 10 (no loss), one an encoding.
+    ProducerScore {
+        /// The producer's id.
+        producer: String,
+        /// One an encoding.
+        scores: Vec<u32>,
+    },
+    /// How well a viewer receives.
+    ConsumerScore {
+        /// The consumer's id.
+        consumer: String,
+        /// 0 to 10, from its receiver reports.
+        score: u32,
+        /// Its producer's score.
+        producer_score: u32,
+    },
+    /// The layers that a consumer sends now; None when it sends nothing.
+    LayersChanged {
+        /// The consumer's id.
+        consumer: String,
+        /// Index of the encoding.
+        spatial_layer: Option<u32>,
+        /// Temporal layer.
+        temporal_layer: Option<u32>,
+    },
+    /// A keyframe request went to the publisher.
+    KeyFrameRequested {
+        /// The producer's id.
+        producer: String,
+        /// Index into its encodings.
+        encoding: u32,
+        /// Askers since the last one; 0 for a repetition.
+        requests: u32,
+    },
+}

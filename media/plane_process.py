@@ -19,16 +19,23 @@ import os
 import signal
 import socket
 import struct
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 import trio
 
-from media.frames import encode_order, encode_orders
+from media.frames import (
+    FrameError,
+    FrameSplitter,
+    decode_frame,
+    encode_order,
+    encode_orders,
+)
 from media.plane_client import Plane
 from media.plane_connection import PlaneRefused
-from protocol.orders import PlaneInfo, Quit
+from protocol.orders import PLANE_PROTOCOL, Hello, PlaneInfo, Quit
 
 START_TIMEOUT_S = 10.0
 """How long a new process may take until it answers at its socket."""
@@ -43,6 +50,25 @@ CONNECT_INTERVAL_S = 0.01
 LOG_BYTES_MAX = 8 * 1024 * 1024
 """A log that is larger when a plane starts is moved aside, to `.old`."""
 _UNIX_PATH_BYTES_MAX = 107
+_QUIT = encode_order(Quit())
+
+
+def plane_command(
+    socket_path: Path,
+    *,
+    host: str,
+    ports: tuple[int, int],
+    workers: int,
+    version: str,
+    grace_ms: int,
+) -> list[str]:
+    """Return the command that starts the native plane; `ports` is the first and the last UDP port.
+
+    `grace_ms` is how long it waits for its first controller; `Hello` sets it anew.
+    """
+    command = [sys.executable, "-m", "media.plane", "--socket", os.fspath(socket_path)]
+    command += ["--host", host, "--ports", f"{ports[0]}-{ports[1]}", "--workers", str(workers)]
+    return [*command, "--version", version, "--grace-ms", str(grace_ms)]
 
 
 class PlaneStartError(Exception):
@@ -258,8 +284,7 @@ class PlaneProcess:
         process = self._process
         if process is None:
             return True
-        await self._tell_quit()
-        if await process.wait_dead(QUIT_TIMEOUT_S):
+        if await self._tell_quit() and await process.wait_dead(QUIT_TIMEOUT_S):
             return True
         process.send(signal.SIGTERM)
         if await process.wait_dead(QUIT_TIMEOUT_S):
@@ -269,16 +294,28 @@ class PlaneProcess:
             return await process.wait_dead(QUIT_TIMEOUT_S)
         return False
 
-    async def _tell_quit(self) -> None:
+    async def _tell_quit(self) -> bool:
+        """Tell the plane to quit, on a connection of its own; False where it does not listen."""
+        hello = Hello(protocol=PLANE_PROTOCOL, version="", grace_ms=0)
         with trio.move_on_after(QUIT_TIMEOUT_S):
             stream = await self._connect()
-            if stream is not None:
-                async with stream:
-                    try:
-                        await stream.send_all(encode_orders(0, [encode_order(Quit())]))
-                        await stream.receive_some(1)
-                    except trio.BrokenResourceError:
-                        return
+            if stream is None:
+                return False
+            async with stream:
+                try:
+                    await stream.send_all(encode_orders(0, [encode_order(hello), _QUIT]))
+                    splitter = FrameSplitter()
+                    while received := await stream.receive_some(65_536):
+                        for body in splitter.handle_bytes(bytes(received)):
+                            frame = decode_frame(body)
+                            if frame.seq == 0:
+                                return not any(r and r.error for r in frame.results)
+                except FrameError:
+                    return False
+                except trio.BrokenResourceError:
+                    return True
+            return True
+        return False
 
     def _forget_process(self) -> None:
         if self._process is not None:

@@ -42,7 +42,7 @@ END_S = 2.0
 STOP_S = 8.0
 """How long sockets have to end when the server stops."""
 
-Listener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
+Listener = trio.abc.Listener[Any]
 
 _EXPECTED = (
     ConnectionClosed,
@@ -259,11 +259,13 @@ def _host_of(request: WebSocketRequest) -> str:
     return host
 
 
-def _address_of(stream: Any) -> str:
+def _address_of(stream: trio.abc.Stream) -> str:
     """IP address of the other side. Raises `OSError` if it is gone already."""
     if isinstance(stream, trio.SSLStream):
         stream = stream.transport_stream
-    return str(stream.socket.getpeername()[0])
+    if isinstance(stream, trio.SocketStream):
+        return str(stream.socket.getpeername()[0])
+    return "local"
 
 
 def _subprotocol_of(request: WebSocketRequest) -> Subprotocol | None:

@@ -39,7 +39,8 @@ class FakeAnswered(NamedTuple):
 
 
 class FakeFeed:
-    def __init__(self):
+    def __init__(self, notify):
+        self._notify = notify
         self.log: list[Told] = []
         self.subscribers = {}
         self.reading = trio.Event()
@@ -51,11 +52,13 @@ class FakeFeed:
 
     def subscribe(self, peer, deliver):
         self.subscribers[peer] = deliver
+        self._notify()
         return self.position
 
     def unsubscribe(self, peer, deliver):
         if self.subscribers.get(peer) == deliver:
             del self.subscribers[peer]
+        self._notify()
 
     async def missed(self, peer, after, up_to):
         await self.reading.wait()
@@ -96,9 +99,10 @@ class FakeControl:
         self.held.clear()
         self._release.set()
 
-    async def wait_until(self, condition):
-        while not condition():
-            await self.changed.wait()
+    async def wait_until(self, condition, within_s=100):
+        with trio.fail_after(within_s):
+            while not condition():
+                await self.changed.wait()
 
     def _notify(self):
         self.changed.set()
@@ -125,13 +129,14 @@ class FakeControl:
         if name in self.held:
             await self._release.wait()
         outcome = self._answer(room, command)
+        self._notify()
         return outcome if isinstance(outcome, Refusal) else FakeAnswered(*outcome)
 
     def _answer(self, room, command):
         self._ids += 1
         match command:
             case Join():
-                feed = self.feeds.setdefault(room, FakeFeed())
+                feed = self.feeds.setdefault(room, FakeFeed(self._notify))
                 peer = f"p_{self._ids}"
                 self.attachments[room, peer] = 1
                 position = feed.publish(

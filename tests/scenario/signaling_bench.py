@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import trio
+import trio.testing
 from trio_websocket import ConnectionClosed, wrap_client_stream
 
 from gateway.admission import Admission
@@ -40,8 +41,8 @@ class Client:
     async def send_raw(self, frame):
         await self.websocket.send_message(frame)
 
-    async def receive(self):
-        with trio.fail_after(10):
+    async def receive(self, within_s=10):
+        with trio.fail_after(within_s):
             frame = await self.websocket.get_message()
         if self.subprotocol == JSON:
             assert isinstance(frame, str)
@@ -80,9 +81,9 @@ class Client:
         assert answer["ok"], answer
         return answer["data"]
 
-    async def wait_closed(self):
+    async def wait_closed(self, within_s=10):
         """Read to the end; the close code and reason."""
-        with trio.fail_after(10):
+        with trio.fail_after(within_s):
             while True:
                 try:
                     await self.websocket.get_message()
@@ -91,17 +92,28 @@ class Client:
 
 
 class Bench:
-    def __init__(self, control, server, port, nursery, streams, ssl_context=None):
+    def __init__(self, control, server, port, nursery, streams, ssl_context=None, listener=None):
         self.control = control
         self.server = server
         self.port = port
         self.streams = streams
         self._nursery = nursery
         self._ssl_context = ssl_context
+        self._listener = listener
+
+    async def open(self, receive_bytes=None):
+        """A bare connection, whose kernel keeps no more than `receive_bytes` for us."""
+        if isinstance(self._listener, MemoryListener):
+            return await self._listener.connect()
+        sock = trio.socket.socket()
+        if receive_bytes is not None:
+            sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, receive_bytes)
+        await sock.connect(("127.0.0.1", self.port))
+        return trio.SocketStream(sock)
 
     async def connect(self, subprotocol=MSGPACK, *, headers=None, welcome=True):
         with trio.fail_after(10):
-            stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+            stream = await self.open()
             if self._ssl_context is not None:
                 stream = trio.SSLStream(
                     stream, self._ssl_context, server_hostname="localhost", https_compatible=True
@@ -123,9 +135,9 @@ class Bench:
         return client
 
     @asynccontextmanager
-    async def raw(self, subprotocol=JSON):
-        """A TCP connection after the WebSocket handshake, whose frames the test writes itself."""
-        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+    async def raw(self, subprotocol=JSON, receive_bytes=None):
+        """A connection after the WebSocket handshake, whose frames the test writes itself."""
+        stream = await self.open(receive_bytes)
         async with stream:
             await stream.send_all(handshake(subprotocol))
             answer = b""
@@ -159,10 +171,10 @@ def handshake(*subprotocols, **headers):
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-async def read_all(stream):
+async def read_all(stream, within_s=10):
     """All bytes until the other side closes, or resets."""
     found = b""
-    with trio.fail_after(10):
+    with trio.fail_after(within_s):
         try:
             while more := await stream.receive_some():
                 found += more
@@ -182,9 +194,33 @@ def client_frame(payload, opcode=1, *, last=True):
     return bytes([0x80 * last | opcode]) + size + bytes(4) + payload
 
 
+class MemoryListener(trio.abc.Listener):
+    """Accepts streams in memory, so that a test may turn the clock."""
+
+    def __init__(self):
+        self._send, self._receive = trio.open_memory_channel(16)
+
+    async def connect(self):
+        mine, theirs = trio.testing.memory_stream_pair()
+        await self._send.send(theirs)
+        return mine
+
+    async def accept(self):
+        return await self._receive.receive()
+
+    async def aclose(self):
+        self._receive.close()
+
+
 @asynccontextmanager
 async def signaling(
-    *, limits=None, secret=None, allowed_origins=(), server_ssl=None, client_ssl=None
+    *,
+    in_memory=False,
+    limits=None,
+    secret=None,
+    allowed_origins=(),
+    server_ssl=None,
+    client_ssl=None,
 ):
     """A running server with a fake control plane; everything ends with the block."""
     control = FakeControl()
@@ -197,14 +233,17 @@ async def signaling(
         limits=dataclasses.replace(Limits(), **(limits or {})),
         version="1.2.3",
     )
-    bound = bind_tcp("127.0.0.1", 0, "signal-port")
-    port = bound.getsockname()[1]
+    if in_memory:
+        port, listeners = 0, [MemoryListener()]
+    else:
+        bound = bind_tcp("127.0.0.1", 0, "signal-port")
+        port, listeners = bound.getsockname()[1], listeners_of(bound, server_ssl)
     async with trio.open_nursery() as nursery:
-        await nursery.start(server.run, listeners_of(bound, server_ssl))
+        await nursery.start(server.run, listeners)
         streams = []
         try:
             async with trio.open_nursery() as clients:
-                yield Bench(control, server, port, clients, streams, client_ssl)
+                yield Bench(control, server, port, clients, streams, client_ssl, listeners[0])
                 clients.cancel_scope.cancel()
         finally:
             for stream in streams:

@@ -16,6 +16,7 @@ _COMMANDS = {
     "state": "Show a room's whole state at an instant.",
     "diff": "Show what changed in a room between two instants.",
     "find": "Find the first position at which an expression over the state holds.",
+    "why": "Tell why something happened, and what came of it.",
 }
 """By name, in the order of the help; each stands in the module of its name."""
 

@@ -1,0 +1,276 @@
+"""What messages and events mean, in a plain sentence each.
+
+Sentences use what the envelope itself says, so they are the same wherever it is shown: no state
+is looked at. Text that came from clients is escaped and shortened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from protocol.envelope import Envelope
+from replay.errors import LogNotUnderstood
+from replay.fold import event_of
+from replay.text import printable
+
+TEXT_MAX = 60
+"""Characters of a client's text that a sentence quotes."""
+
+_REASONS = {
+    "requested": "its client asked for it",
+    "peer_left": "its peer left",
+    "transport_closed": "its transport closed",
+    "producer_closed": "its producer closed",
+    "room_closed": "the room closed",
+    "empty": "nobody was in it",
+    "connection_lost": "its connection was lost and did not come back in time",
+    "connect_timeout": "it did not connect in time",
+    "ice_failed": "ICE failed and did not come back in time",
+    "dtls_closed": "the client closed DTLS",
+    "plane_failed": "the media plane that carried it is gone",
+    "order_refused": "the media plane refused it",
+    "actor_failed": "its actor failed again and again",
+    "interrupted": "a crash cut its making in two",
+    "server_stopped": "the server stopped",
+}
+_TIMERS = {
+    "leaves": "The time in which a peer without a socket may come back is over",
+    "empty": "The time in which an empty room stays is over",
+    "connect": "The time in which a transport must connect is over",
+    "ice": "The time in which ICE may come back is over",
+}
+
+
+def because(reason: str) -> str:
+    """A reason of `docs/closing.md` as half a sentence: `because its peer left`."""
+    if reason in _REASONS:
+        return f"because {_REASONS[reason]}"
+    if reason.startswith("dtls_"):
+        return f"because DTLS failed ({quoted(reason.removeprefix('dtls_'))})"
+    return f"because of {quoted(reason)}"
+
+
+def quoted(text: str) -> str:
+    """A text from outside, safe to print and not too long."""
+    shown = printable(text)
+    return shown if len(shown) <= TEXT_MAX else shown[: TEXT_MAX - 1] + "…"
+
+
+def sentence(envelope: Envelope) -> str:
+    """Say in a sentence, without its full stop, what an envelope bears.
+
+    An envelope that this release does not understand is told by its type.
+    """
+    tell = _SENTENCES.get(envelope.type)
+    if tell is None:
+        return f"{printable(envelope.type)} at {printable(envelope.actor)}"
+    try:
+        value = event_of(envelope)
+    except LogNotUnderstood:
+        return f"{envelope.type} at {printable(envelope.actor)}, in a shape that is not understood"
+    about = printable(envelope.actor).replace("/", " ")
+    return tell(value, about)
+
+
+_Tell = Callable[[Any, str], str]
+
+
+def _form(form: str) -> _Tell:
+    """A sentence from the value's fields; `{about}` is the actor."""
+
+    def tell(value: Any, about: str) -> str:
+        fields = {name: _word(getattr(value, name)) for name in value.__struct_fields__}
+        return form.format(**(fields | {"about": about}))
+
+    return tell
+
+
+def _word(value: Any) -> str:
+    return quoted(value) if isinstance(value, str) else str(value)
+
+
+def _closing(form: str) -> _Tell:
+    """A sentence that ends with the value's reason."""
+    tell_form = _form(form)
+
+    def tell(value: Any, about: str) -> str:
+        return f"{tell_form(value, about)} {because(value.reason)}"
+
+    return tell
+
+
+def _join(value: Any, _about: str) -> str:
+    name = f" as {quoted(value.name)!r}" if value.name else ""
+    return f"A client asked to join{name}"
+
+
+def _peer_joined(value: Any, _about: str) -> str:
+    name = f" as {quoted(value.name)!r}" if value.name else ""
+    rights = value.rights
+    may = [
+        verb
+        for verb, allowed in (("publish", rights.publish), ("subscribe", rights.subscribe))
+        if allowed
+    ]
+    return f"Peer {value.peer} joined{name}, and may {' and '.join(may) or 'only listen in'}"
+
+
+def _pause_changed(value: Any, about: str) -> str:
+    return f"The {about} heard that producer {value.producer} was {_paused(value.paused)}"
+
+
+def _pause_noted(value: Any, _about: str) -> str:
+    return f"The room noted that producer {value.producer} is {_paused(value.paused)}"
+
+
+def _paused(paused: bool) -> str:
+    return "paused" if paused else "resumed"
+
+
+def _by_viewer(verb: str) -> _Tell:
+    def tell(value: Any, _about: str) -> str:
+        why = "as its viewer asked" if value.by == "viewer" else f"as its producer was {verb}"
+        return f"Consumer {value.consumer} of peer {value.peer} was {verb} {why}"
+
+    return tell
+
+
+def _ice(value: Any, about: str) -> str:
+    remote = f" at {quoted(value.remote)}" if value.remote else ""
+    closes = "; it closes unless ICE comes back" if getattr(value, "closes_at_ns", None) else ""
+    return f"ICE of {about} is {value.state}{remote}{closes}"
+
+
+def _dtls(value: Any, about: str) -> str:
+    profile = f" with {value.srtp_profile}" if value.srtp_profile else ""
+    reason = f" ({quoted(value.reason)})" if value.reason else ""
+    return f"DTLS of {about} is {value.state}{profile}{reason}"
+
+
+def _layers(value: Any, about: str) -> str:
+    if value.spatial_layer is None:
+        return f"Nothing is sent by {about} now"
+    temporal = "" if value.temporal_layer is None else f", temporal layer {value.temporal_layer}"
+    return f"Spatial layer {value.spatial_layer}{temporal} is sent by {about} now"
+
+
+def _preferred(value: Any, about: str) -> str:
+    temporal = "" if value.temporal_layer is None else f", temporal layer {value.temporal_layer}"
+    return f"The viewer of {about} wants no more than layer {value.spatial_layer}{temporal}"
+
+
+def _active(value: Any, about: str) -> str:
+    return f"Packets of {about} {'flow' if value.active else 'have been missing for a while'}"
+
+
+def _timer(value: Any, about: str) -> str:
+    told = _TIMERS.get(value.name.partition("/")[0])
+    return f"{told}, at the {about}" if told else f"Timer {quoted(value.name)} of {about} fired"
+
+
+_SENTENCES: dict[str, _Tell] = {
+    # Clients' requests.
+    "Join": _join,
+    "Resume": _form("Peer {peer} asked to come back on a new socket"),
+    "Leave": _form("Peer {peer} asked to leave"),
+    "CreateTransport": _form("Peer {peer} asked for a {direction} transport"),
+    "Produce": _form("Peer {peer} asked to publish {kind} over transport {transport}"),
+    "Consume": _form("Peer {peer} asked to watch producer {producer} over transport {transport}"),
+    "ConnectTransport": _form("Peer {peer} gave its DTLS parameters for transport {transport}"),
+    "RestartIce": _form("Peer {peer} asked to restart ICE of transport {transport}"),
+    "CloseTransport": _form("Peer {peer} asked to close transport {transport}"),
+    "PauseProducer": _form("Peer {peer} asked to pause producer {producer}"),
+    "ResumeProducer": _form("Peer {peer} asked to resume producer {producer}"),
+    "CloseProducer": _form("Peer {peer} asked to close producer {producer}"),
+    "ResumeConsumer": _form("Peer {peer} asked to resume consumer {consumer}"),
+    "PauseConsumer": _form("Peer {peer} asked to pause consumer {consumer}"),
+    "CloseConsumer": _form("Peer {peer} asked to close consumer {consumer}"),
+    "RequestConsumerKeyFrame": _form("Peer {peer} asked for a keyframe for consumer {consumer}"),
+    "SetPreferredLayers": _form("Peer {peer} chose layers for consumer {consumer}"),
+    "QueryTransport": _form("Peer {peer} asked for statistics of transport {transport}"),
+    "QueryProducer": _form("Peer {peer} asked for statistics of producer {producer}"),
+    "QueryConsumer": _form("Peer {peer} asked for statistics of consumer {consumer}"),
+    # Messages of the house.
+    "TimerFired": _timer,
+    "Close": _closing("The {about} was told to close"),
+    "OpenRoom": _form("The room was told to open"),
+    "SocketLost": _form("The socket of peer {peer} (number {attachment}) was lost"),
+    "EvictPeer": _closing("Peer {peer} was to be removed"),
+    "PlaneStarted": _form("The room heard that a media plane is there"),
+    "PlaneStopped": _closing("The room heard that the media plane is gone,"),
+    "ControlRestarted": _form("The server came back and rebuilt the room from its log"),
+    "CloseRoom": _closing("The room was told to close"),
+    "ChildClosed": _closing("The room heard that {child} closed"),
+    "ChildFailed": _closing("The room heard that {child} was given up"),
+    "ProducerPauseChanged": _pause_changed,
+    "ProducerWentLive": _form("The room heard that packets of producer {producer} arrive"),
+    "OpenTransport": _form("Transport {transport} of peer {peer} was started on worker {worker}"),
+    "OpenProducer": _form("A producer of peer {peer} was started: {about}"),
+    "OpenConsumer": _form("A consumer of peer {peer} was started: {about}"),
+    # Notices of the media plane.
+    "IceStateChanged": lambda value, about: f"The media plane noticed: {_ice(value, about)}",
+    "IceTupleChanged": _form("The media plane noticed: {about} is reached at {remote} now"),
+    "DtlsReceived": _form("DTLS records of {about} arrived"),
+    "DtlsStateChanged": lambda value, about: f"The handshake told: {_dtls(value, about)}",
+    "ProducerStreamLearned": _form(
+        "The media plane learned the SSRC {ssrc} of encoding {encoding} of {about}"
+    ),
+    "ProducerActivityChanged": lambda value, about: (
+        f"The media plane noticed: {_active(value, about)}"
+    ),
+    "ProducerScore": _form("The media plane gave {about} the scores {scores}"),
+    "ConsumerScore": _form("The media plane gave {about} the score {score} of 10"),
+    "LayersChanged": lambda value, about: f"The media plane told: {_layers(value, about)}",
+    "KeyFrameRequested": _form(
+        "The media plane asked the publisher of {about} for a keyframe for {requests} askers"
+    ),
+    "OrderRefused": _form("The media plane refused an order about {kind} {id}: {code}"),
+    "PlaneLost": _form("The media plane that carried transport {transport} is gone"),
+    # Events of any actor.
+    "CommandRefused": _form("The request was refused: {code}, {message}"),
+    "ActorFailed": _form("{message} broke {about}, which was restarted from its events: {error}"),
+    # Events of the room.
+    "RoomOpened": _form("The room opened; it closes if nobody joins"),
+    "PlaneAttached": _form("A media plane carries the room"),
+    "PlaneDetached": _closing("No media plane carries the room"),
+    "PeerJoined": _peer_joined,
+    "PeerDetached": _form("Peer {peer} has no socket; it leaves unless it comes back in time"),
+    "PeerAttached": _form("Peer {peer} came back, on socket number {attachment}"),
+    "PeerLeft": _closing("Peer {peer} left"),
+    "TransportAdded": _form("Peer {peer} has a {direction} transport {transport}"),
+    "TransportRemoved": _closing("Transport {transport} of peer {peer} was removed"),
+    "ProducerAdded": _form("Peer {peer} has a {kind} producer {producer} ({type})"),
+    "ProducerRemoved": _closing("Producer {producer} of peer {peer} was removed"),
+    "ConsumerAdded": _form("Peer {peer} has a consumer {consumer} of producer {producer}"),
+    "ConsumerRemoved": _closing("Consumer {consumer} of peer {peer} was removed"),
+    "ProducerPauseNoted": _pause_noted,
+    "StreamingStarted": _form("The room is live, with producer {producer} of peer {peer}"),
+    "StreamingStopped": _closing("The room is no longer live"),
+    "RoomClosed": _closing("The room closed"),
+    # Events of transports.
+    "TransportOpened": _form("Transport {transport} of peer {peer} waits for its client"),
+    "TransportConnecting": _form("{about} begins DTLS as {dtls_role}"),
+    "IceRestarting": _form("{about} has new ICE credentials"),
+    "IceChanged": _ice,
+    "DtlsConnected": _form("DTLS of {about} is done with {srtp_profile}; media may flow"),
+    "TransportClosed": _closing("{about} closed"),
+    # Events of producers.
+    "ProducerOpened": _form("{about} of peer {peer} is in the media plane"),
+    "ProducerStreamBound": _form("Encoding {encoding} of {about} has the SSRC {ssrc}"),
+    "ProducerActive": _active,
+    "ProducerPaused": _form("Producer {producer} was paused by peer {peer}"),
+    "ProducerResumed": _form("Producer {producer} was resumed by peer {peer}"),
+    "ProducerScored": _form("Producer {producer} of peer {peer} has the scores {scores}"),
+    "KeyFrameAsked": _form("A keyframe of {about} was asked for, for {requests} askers"),
+    "ProducerClosed": _closing("{about} closed"),
+    # Events of consumers.
+    "ConsumerOpened": _form("{about} of peer {peer} is in the media plane, paused"),
+    "ConsumerPaused": _by_viewer("paused"),
+    "ConsumerResumed": _by_viewer("resumed"),
+    "ConsumerLayersPreferred": _preferred,
+    "ConsumerLayersChanged": _layers,
+    "ConsumerScored": _form("Consumer {consumer} of peer {peer} has the score {score} of 10"),
+    "ViewerAskedKeyFrame": _form("The viewer of consumer {consumer} asked for a keyframe"),
+    "ConsumerClosed": _closing("{about} closed"),
+}

@@ -61,7 +61,7 @@ class Connection:
         """Close the socket soon. The first reason counts."""
         if self._end is None:
             if code is CloseCode.NORMAL and self._is_stopping():
-                code = CloseCode.GOING_AWAY
+                code, reason = CloseCode.GOING_AWAY, "the server stops"
             self._end = (code, reason)
         if code is CloseCode.TOO_SLOW:
             self._outbox.drop()

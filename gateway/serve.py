@@ -16,7 +16,6 @@ import secrets
 import signal
 import socket
 import ssl
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -49,7 +48,7 @@ from media.certificate import DtlsCertificate
 from media.dtls import DtlsContext
 from media.interface import PlaneDown, PlaneUp
 from media.plane_client import Plane
-from media.plane_process import PlaneProcess, PlaneStartError
+from media.plane_process import PlaneProcess, PlaneStartError, plane_command
 from protocol.envelope import ENTROPY_BYTES
 from protocol.messages import RoomSettings, TransportSettings
 from protocol.negotiation.router import MEDIA_CODECS, router_capabilities
@@ -68,14 +67,14 @@ PlaneCommand = Callable[[Path], Sequence[str]]
 _log = structlog.get_logger()
 
 
-def main(settings: Settings, *, plane_command: PlaneCommand | None = None) -> int:
+def main(settings: Settings, *, plane: PlaneCommand | None = None) -> int:
     """Run the server until it is told to stop; the exit code. Raises `StartupError`.
 
-    `plane_command` starts another media plane than our own.
+    `plane` starts another media plane than our own.
     """
     logs.configure(settings.log.log_level, settings.log.log_format)  # type: ignore[arg-type]
     try:
-        trio.run(_Server(settings, plane_command).run)
+        trio.run(_Server(settings, plane).run)
     except Exception as error:  # noqa: BLE001 - the last place where it can be told
         cause = _startup_error_in(error)
         if cause is not None:
@@ -105,9 +104,9 @@ class Ports(NamedTuple):
 class _Server:
     """One run of the server."""
 
-    def __init__(self, settings: Settings, plane_command: PlaneCommand | None) -> None:
+    def __init__(self, settings: Settings, command: PlaneCommand | None) -> None:
         self._settings = settings
-        self._plane_command = plane_command or self._native_plane
+        self._command = command or self._native_plane
         self._host = bind_address(settings.network.host)
         self._serving = False
         self._http_port = 0
@@ -245,7 +244,7 @@ class _Server:
         )
         return PlaneProcess(
             self._plane,
-            command=self._plane_command(data / PLANE_SOCKET),
+            command=self._command(data / PLANE_SOCKET),
             socket_path=data / PLANE_SOCKET,
             log_path=data / PLANE_LOG,
             env={name: text for name, text in os.environ.items() if name != "REPRISE_SECRET"},
@@ -253,12 +252,13 @@ class _Server:
 
     def _native_plane(self, socket_path: Path) -> Sequence[str]:
         """The command that starts our own plane."""
-        return (
-            *(sys.executable, "-m", "media.plane"),
-            *("--socket", str(socket_path)),
-            *("--host", self._host),
-            *("--ports", str(self._settings.network.rtc_ports)),
-            *("--workers", str(worker_count(self._settings))),
+        return plane_command(
+            socket_path,
+            host=self._host,
+            ports=self._settings.network.rtc_ports,
+            workers=worker_count(self._settings),
+            version=version(),
+            grace_ms=self._settings.media.plane_grace_s * 1000,
         )
 
     def _room_settings(self) -> RoomSettings:

@@ -10,7 +10,15 @@ from typing import Any
 
 from protocol.envelope import Envelope
 from replay.fold import Fold
-from replay.instant import Place, parse_instant, resolve, time_of
+from replay.instant import (
+    MICROSECOND_NS,
+    AtEdge,
+    AtPosition,
+    Place,
+    parse_instant,
+    resolve,
+    time_of,
+)
 from replay.reader import LogReader
 from replay.snapshots import Snapshots, distance
 
@@ -63,9 +71,25 @@ class History:
         """The position that an instant (see `replay.instant`) names. Raises `WrongInstant`."""
         return resolve(parse_instant(instant), self)
 
-    def time_of(self, instant: str) -> int:
-        """The time that an instant names, in nanoseconds. Raises `WrongInstant`."""
-        return time_of(parse_instant(instant), self)
+    def before(self, instant: str) -> int:
+        """The last position before an instant: what is asked for since then comes after it.
+
+        Times count to the microsecond. Raises `WrongInstant`.
+        """
+        found = parse_instant(instant)
+        if isinstance(found, AtPosition | AtEdge):
+            return max(0, resolve(found, self) - 1)
+        return self._reader.position_at(self.room, time_of(found, self) - MICROSECOND_NS)
+
+    def up_to(self, instant: str) -> int:
+        """The last position up to and with an instant, 0 for a time before the log's beginning.
+
+        Raises `WrongInstant`.
+        """
+        found = parse_instant(instant)
+        if isinstance(found, AtPosition | AtEdge):
+            return resolve(found, self)
+        return self._reader.position_at(self.room, time_of(found, self))
 
     def at(self, position: int, progress: Progress = _ignore) -> Fold:
         """Fold the log up to and with a position; the result is the caller's to go on with."""

@@ -25,7 +25,7 @@ _NS = {"h": 3_600_000_000_000, "m": 60_000_000_000, "s": 1_000_000_000, "ms": 1_
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
 _OFFSET = re.compile(rf"[+-](?:{_PART.pattern})+")
 _DIGITS_MAX = 18
-_MICROSECOND_NS = 1_000
+MICROSECOND_NS = 1_000
 
 
 class AtPosition(Struct, frozen=True):
@@ -132,7 +132,7 @@ def _parse_time(word: str) -> Instant:
 
 def _in_ns(duration: timedelta) -> int:
     """Nanoseconds up to the end of the microsecond."""
-    return duration // timedelta(microseconds=1) * _MICROSECOND_NS + _MICROSECOND_NS - 1
+    return duration // timedelta(microseconds=1) * MICROSECOND_NS + MICROSECOND_NS - 1
 
 
 def resolve(instant: Instant, log: Log) -> int:

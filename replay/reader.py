@@ -78,6 +78,10 @@ class LogReader:
             raise found.damage.again()
         return found.head
 
+    def is_open(self, room: str) -> bool:
+        """Tell whether the room's session still runs. Raises `UnknownRoom`."""
+        return self._found(room).summary.open
+
     def batches(
         self,
         room: str,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 
 from protocol.envelope import Envelope
 from replay.commands.common import (
+    INSTANTS,
     data_option,
     echo_json,
     echo_row,
@@ -16,11 +18,15 @@ from replay.commands.common import (
     one_line_errors,
     widths_of,
 )
+from replay.history import History
 from replay.reader import LogReader
 from replay.text import as_map, compact, mentions_peer, payload, printable, utc
 
+FOLLOW_S = 0.2
+"""How often a live log is looked at."""
 
-@click.command()
+
+@click.command(epilog=INSTANTS)
 @click.argument("room")
 @data_option
 @json_option()
@@ -28,8 +34,11 @@ from replay.text import as_map, compact, mentions_peer, payload, printable, utc
 @click.option("--actor", help="Only this actor: room, transport/ID, producer/ID, consumer/ID …")
 @click.option("--type", "types", multiple=True, help="Only this type; may be given again.")
 @click.option("--correlation", help="Only what this client request caused.")
+@click.option("--since", metavar="INSTANT", help="Begin with this instant.")
+@click.option("--until", metavar="INSTANT", help="End with this instant.")
 @click.option("--after", type=click.IntRange(0), default=0, help="Begin after this position.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many.")
+@click.option("--follow", "-f", is_flag=True, help="Go on as the room does, until it closes.")
 @one_line_errors
 def show(
     room: str,
@@ -40,17 +49,56 @@ def show(
     actor: str | None,
     types: tuple[str, ...],
     correlation: str | None,
+    since: str | None,
+    until: str | None,
     after: int,
     limit: int | None,
+    follow: bool,
 ) -> None:
-    """Show the messages and events of ROOM in their order."""
+    """Show the messages and events of ROOM in their order.
+
+    With --follow it goes on until the room closes or Ctrl-C is pressed.
+    """
+    if follow and until is not None:
+        raise click.UsageError("--follow has no end: it cannot be used with --until")
     show_batch = _echo_json_batch if as_json else Rows()
     with LogReader(directory) as reader:
-        batches = reader.batches(
-            room, after, actor=actor, types=types or None, correlation=correlation
-        )
-        for batch in _limited(_of_peer(batches, peer), limit):
-            show_batch(batch)
+        up_to = None
+        if since is not None or until is not None:
+            history = History(reader, room)
+            after = after if since is None else max(after, history.before(since))
+            up_to = None if until is None else history.up_to(until)
+
+        def batches(after: int, up_to: int | None) -> Iterator[list[Envelope]]:
+            return reader.batches(
+                room, after, up_to, actor=actor, types=types or None, correlation=correlation
+            )
+
+        chosen = _followed(reader, room, after, batches) if follow else batches(after, up_to)
+        try:
+            for batch in _limited(_of_peer(chosen, peer), limit):
+                show_batch(batch)
+        except KeyboardInterrupt:
+            if not follow:
+                raise
+
+
+def _followed(
+    reader: LogReader,
+    room: str,
+    after: int,
+    batches: Callable[[int, int | None], Iterator[list[Envelope]]],
+) -> Iterator[list[Envelope]]:
+    """Give what is there and what comes, until the room is closed and all of it was given."""
+    while True:
+        is_open = reader.is_open(room)  # before the end is looked for: what closed it is in then
+        end, damage = reader.end(room)
+        yield from batches(after, None if damage is not None else end.position)
+        grown = end.position > after
+        after = max(after, end.position)
+        if not is_open and not grown:
+            return
+        time.sleep(FOLLOW_S)
 
 
 def _of_peer(batches: Iterator[list[Envelope]], peer: str | None) -> Iterator[list[Envelope]]:

@@ -48,7 +48,7 @@ REQUEST_TIMEOUT_S = 30.0
 """After which a request is answered with a refusal, although it may still come into effect."""
 
 _GONE = {
-    RefusalCode.NOT_JOINED: (CloseCode.EVICTED, "the peer is no longer in the room"),
+    RefusalCode.SESSION_NOT_FOUND: (CloseCode.EVICTED, "the peer is no longer in the room"),
     RefusalCode.ROOM_NOT_FOUND: (CloseCode.NORMAL, "the room is gone"),
 }
 """Refusals of a joined socket's request that mean that its place in the room is no more."""

@@ -133,10 +133,10 @@ async def test_a_peer_that_was_removed_is_answered_and_closed():
     async with signaling() as bench:
         client = await bench.connect()
         await client.join()
-        refusal = Refusal(RefusalCode.NOT_JOINED, "there is no such peer")
+        refusal = Refusal(RefusalCode.SESSION_NOT_FOUND, "there is no such peer")
         bench.control.refusals["CloseTransport"] = refusal
         answer = await client.request("closeTransport", {"transport": "t_1"})
-        assert answer["error"] == {"code": "not_joined", "message": "there is no such peer"}
+        assert answer["error"] == {"code": "session_not_found", "message": "there is no such peer"}
         assert (await client.wait_closed())[0] == CloseCode.EVICTED
         assert bench.control.posted == []
 

@@ -49,6 +49,11 @@ class Rebuild:
             state = decider.initial()
         self._states[address] = decider.evolve(state, event)
 
+    def state(self, address: Address) -> Any:
+        """The state of any actor, initial if it has no events; not to be changed."""
+        state = self._states.get(address)
+        return decider_at(address).initial() if state is None else state
+
     @property
     def room(self) -> RoomState:
         """The room's own state."""

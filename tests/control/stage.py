@@ -69,6 +69,7 @@ class Stage:
         rooms_max: int = 100,
         seed: int = 0,
         store: MemoryStore | None = None,
+        epoch_ns: int = EPOCH_NS,
     ) -> None:
         self.store = MemoryStore() if store is None else store
         self.plane = FakePlane()
@@ -76,7 +77,7 @@ class Stage:
         self.settings = room_settings() if settings is None else settings
         self.rooms_max = rooms_max
         self.log = RecordingLog()
-        self.clock = TrioClock(EPOCH_NS)
+        self.clock = TrioClock(epoch_ns)
         self.random = Random(seed)
         self._correlations = count(1)
         self._system: System | None = None

@@ -94,7 +94,10 @@ class System:
             for room in recover:
                 await self._recover(room)
             task_status.started()
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._stopping = True
 
     async def _recover(self, room: str) -> None:
         """Bring a room back; one whose log is damaged or not understood stays closed.

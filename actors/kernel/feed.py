@@ -33,6 +33,9 @@ class Told:
 
 Deliver = Callable[[Told], None]
 
+LEFT_MAX = 1024
+"""Peers that left of which a feed knows where they joined; the oldest is forgotten."""
+
 
 class RoomFeed:
     """Tells the peers of one room what happens, in order of position, each thing once.
@@ -51,6 +54,8 @@ class RoomFeed:
         self.streaming = False
         self._joined: dict[str, int] = {}
         """Where the peers that are in the room joined it."""
+        self._left: dict[str, int] = {}
+        """Where those joined that have left: one may have been about to resume."""
 
     @property
     def peers(self) -> int:
@@ -94,7 +99,9 @@ class RoomFeed:
             case events.PeerJoined(peer=peer):
                 self._joined[peer] = position
             case events.PeerLeft(peer=peer):
-                del self._joined[peer]
+                self._left[peer] = self._joined.pop(peer)
+                if len(self._left) > LEFT_MAX:
+                    del self._left[next(iter(self._left))]
             case events.ProducerAdded():
                 self.producers += 1
             case events.ProducerRemoved():
@@ -105,6 +112,7 @@ class RoomFeed:
                 self.streaming = False
             case events.RoomOpened():
                 self._joined.clear()
+                self._left.clear()
                 self.producers, self.streaming = 0, False
 
     async def missed(self, peer: str, after: int, up_to: int) -> list[Told]:
@@ -112,7 +120,8 @@ class RoomFeed:
 
         Nothing is told of the time before the peer joined, whatever it asks for.
         """
-        after = max(after, self._joined.get(peer, up_to))
+        joined = self._joined.get(peer, self._left.get(peer, up_to))
+        after = max(after, joined)
         if after >= up_to:
             return []
         found: list[Told] = []

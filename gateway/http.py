@@ -191,6 +191,9 @@ class _Pages:
 class _Static(StaticFiles):
     """Files whose name has their content's hash never change; all others are asked for again."""
 
+    async def check_config(self) -> None:
+        """Pages that are not built are no fault: what is asked for is not there."""
+
     def file_response(self, *arguments: Any, **options: Any) -> Response:
         response = super().file_response(*arguments, **options)
         hashed = _HASHED_NAME.search(Path(str(arguments[0])).name)

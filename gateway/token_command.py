@@ -63,7 +63,11 @@ def token(
             tokens.Claims,
         )
     except msgspec.ValidationError as error:
-        raise click.UsageError(f"no token: {error}") from None
+        if "$.room" in str(error):
+            raise click.UsageError(
+                f"--room: {room!r} is not 1 to 64 letters, digits, - and _"
+            ) from None
+        raise click.UsageError("--name: longer than 128 characters") from None
     except ValueError as error:
         raise click.UsageError(f"--expires: {error}") from None
     click.echo(tokens.issue(signing, claims, now_s=time.time(), lifetime_s=lifetime_s))

@@ -86,5 +86,10 @@ class Attachment:
         self._told_up_to = told.position
         if not self._outbox.put(told.frame(self._subprotocol)):
             self._close(CloseCode.TOO_SLOW, "notifications are not read fast enough")
-        elif told.notification.name == "roomClosed":
+            return
+        name, data, _ = told.notification
+        if name == "roomClosed":
             self._close(CloseCode.NORMAL, "the room closed")
+        elif name == "peerLeft" and data["peer"] == self.peer:
+            self.left = True
+            self._close(CloseCode.EVICTED, "the peer was removed from the room")

@@ -141,6 +141,19 @@ async def test_a_peer_that_was_removed_is_answered_and_closed():
         assert bench.control.posted == []
 
 
+async def test_a_peer_that_is_evicted_is_told_and_closed():
+    async with signaling() as bench:
+        client = await bench.connect()
+        peer = (await client.join())["peer"]
+        bench.control.feeds["lobby"].publish("peerLeft", {"peer": "p_other", "reason": "requested"})
+        bench.control.feeds["lobby"].publish("peerLeft", {"peer": peer, "reason": "evicted"})
+        assert (await client.next_told())["data"]["peer"] == "p_other"
+        assert (await client.next_told())["data"] == {"peer": peer, "reason": "evicted"}
+        assert (await client.wait_closed())[0] == CloseCode.EVICTED
+        await (await bench.connect()).join()
+        assert bench.control.posted == []
+
+
 async def test_a_fault_of_ours_is_answered_and_the_session_goes_on():
     async with signaling() as bench:
         client = await bench.connect()

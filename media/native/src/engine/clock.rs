@@ -16,6 +16,11 @@ fn ns_from_ntp(ntp: u64) -> i64 {
     ((i128::from(ntp) * NS) >> 32) as i64
 }
 
+/// A quotient to the nearest whole number.
+fn rounded(dividend: i128, divisor: i128) -> i128 {
+    (dividend + divisor / 2).div_euclid(divisor)
+}
+
 /// What the last sender report of an encoding said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReportedClock {
@@ -39,15 +44,15 @@ impl ReportedClock {
     /// When, on the publisher's clock, a packet with this timestamp was made.
     pub(crate) fn publisher_ns_of(&self, timestamp: u32) -> i64 {
         let ahead = i128::from(timestamp.wrapping_sub(self.timestamp) as i32);
-        self.publisher_ns
-            .saturating_add((ahead * NS / i128::from(self.clock_rate)) as i64)
+        let ahead_ns = rounded(ahead * NS, i128::from(self.clock_rate));
+        self.publisher_ns.saturating_add(ahead_ns as i64)
     }
 
     /// The timestamp at a moment of the publisher's clock.
     pub(crate) fn timestamp_at(&self, publisher_ns: i64) -> u32 {
         let ahead_ns = i128::from(publisher_ns) - i128::from(self.publisher_ns);
-        self.timestamp
-            .wrapping_add((ahead_ns * i128::from(self.clock_rate) / NS) as u32)
+        let ahead = rounded(ahead_ns * i128::from(self.clock_rate), NS);
+        self.timestamp.wrapping_add(ahead as u32)
     }
 
     pub(crate) fn publisher_ns(&self) -> i64 {

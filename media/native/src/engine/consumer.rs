@@ -1,6 +1,7 @@
 //! One viewer's copy of a producer.
 
 use super::meter::{Budget, RateMeter};
+use super::picture::PictureNumbers;
 use super::rewrite::Rewriter;
 use super::selection::Selection;
 use super::table::{ProducerKey, TransportKey};
@@ -52,6 +53,7 @@ pub(crate) struct Consumer {
     pub(crate) stream: OutboundStream,
     pub(crate) rtx: Option<RtxStream>,
     pub(crate) rewriter: Rewriter,
+    pub(crate) pictures: PictureNumbers,
     pub(crate) selection: Selection,
     pub(crate) last_payload_type: Option<u8>,
     pub(crate) meter: RateMeter,

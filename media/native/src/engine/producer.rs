@@ -1,5 +1,6 @@
 //! A media source and the formats in which its viewers get it.
 
+use super::apply::extension_kind;
 use super::config::Limits;
 use super::encoding::Encoding;
 use super::table::{ConsumerKey, TransportKey};
@@ -44,6 +45,8 @@ pub(crate) struct Producer {
     pub(crate) row: SetProducer,
     pub(crate) transport: TransportKey,
     pub(crate) codecs: Vec<CodecEntry>,
+    /// The extensions of its own row: what viewers get depends on nothing else.
+    pub(crate) extensions: ExtensionMap,
     pub(crate) encodings: Vec<Encoding>,
     pub(crate) consumers: Vec<ConsumerKey>,
     pub(crate) formats: Vec<SharedFormat>,
@@ -58,6 +61,7 @@ impl Producer {
         let mut producer = Self {
             transport,
             codecs: Vec::new(),
+            extensions: ExtensionMap::new(&[]),
             encodings: Vec::new(),
             consumers: Vec::new(),
             formats: Vec::new(),
@@ -72,13 +76,18 @@ impl Producer {
         producer
     }
 
-    /// Takes the codecs of the row over.
+    /// Takes the codecs and extensions of the row over.
     pub(crate) fn set_codecs(&mut self) {
         let entry = |row: &ProducerCodec| CodecEntry {
             codec: Codec::from_mime_type(&row.mime_type),
             row: row.clone(),
         };
         self.codecs = self.row.codecs.iter().map(entry).collect();
+        let pairs = self.row.header_extensions.iter();
+        let pairs: Vec<_> = pairs
+            .map(|one| (one.id, extension_kind(one.name)))
+            .collect();
+        self.extensions = ExtensionMap::new(&pairs);
     }
 
     /// Takes the encodings of the row over; all that was known of them is forgotten.

@@ -10,7 +10,7 @@ use super::rtcp_out;
 use super::table::{ProducerKey, TransportKey};
 use super::timers::Timer;
 use crate::codec::inspect;
-use crate::rtp::{HeaderExtensions, RtpHeader, RtpPacket, split_rtx_payload};
+use crate::rtp::{HeaderExtensions, RtpHeader, RtpPacket, restore_rtx};
 use crate::srtp::SrtpError;
 use crate::wire::notices::Notice;
 
@@ -195,10 +195,6 @@ fn unwrap_rtx(
 ) -> Result<(), DropReason> {
     let Engine { table, scratch, .. } = engine;
     let packet = RtpPacket::parse(&scratch[..len]).map_err(|_| DropReason::RtpMalformed)?;
-    let (osn, rest) = split_rtx_payload(packet.payload()).ok_or(DropReason::RtxProbe)?;
-    if rest.is_empty() {
-        return Err(DropReason::RtxProbe);
-    }
     let producer = table
         .producers
         .get_mut(route.producer)
@@ -208,22 +204,17 @@ fn unwrap_rtx(
     let encoding = &mut producer.encodings[usize::from(route.encoding)];
     // Nothing can be recovered of a stream that has not begun.
     let ssrc = encoding.ssrc().ok_or(DropReason::RtxProbe)?;
-    let (header_len, rest_len) = (packet.header.header_len, rest.len());
-    let out = encoding.cache.reserve(header_len + rest_len);
-    out[..header_len].copy_from_slice(&scratch[..header_len]);
-    let payload_start = header_len + OSN_BYTES;
-    out[header_len..header_len + rest_len]
-        .copy_from_slice(&scratch[payload_start..payload_start + rest_len]);
-    out[0] &= !0x20; // The padding was left behind.
-    out[1] = (out[1] & 0x80) | payload_type;
-    out[2..4].copy_from_slice(&osn.to_be_bytes());
-    out[8..12].copy_from_slice(&ssrc.to_be_bytes());
+    if packet.payload().len() <= OSN_BYTES {
+        return Err(DropReason::RtxProbe);
+    }
+    let out = encoding.cache.reserve(len);
+    let len = restore_rtx(&packet, payload_type, ssrc, out).ok_or(DropReason::RtxProbe)?;
     store(
         engine,
         now_ns,
         route,
         &Arrival {
-            len: header_len + rest_len,
+            len,
             recovered: true,
         },
     )
@@ -252,12 +243,7 @@ fn store(
         .producers
         .get_mut(route.producer)
         .expect("routes name the living");
-    let extensions = &table
-        .transports
-        .get(producer.transport)
-        .expect("its owner")
-        .extensions;
-    let codecs = &producer.codecs;
+    let (extensions, codecs) = (&producer.extensions, &producer.codecs);
     let encoding = &mut producer.encodings[usize::from(route.encoding)];
     let Encoding {
         reception,

@@ -11,9 +11,10 @@
 use super::DATAGRAM_BYTES_MAX;
 use super::Engine;
 use super::consumer::Consumer;
-use super::forward::{GROWTH_BYTES_MAX, abs_send_time};
+use super::forward::GROWTH_BYTES_MAX;
+use super::serve::descriptor_of;
 use super::table::ConsumerKey;
-use crate::rtp::{PreparedPacket, RtpPacket, ViewerFields};
+use crate::rtp::{PreparedPacket, RtpPacket, ViewerFields, abs_send_time};
 
 /// Round trip that is reckoned with until the viewer reports one.
 const ROUND_TRIP_NS: u64 = 50_000_000;
@@ -53,7 +54,6 @@ fn resend(engine: &mut Engine, now_ns: u64, key: ConsumerKey, sequence_number: u
     let Engine { table, outbox, .. } = engine;
     let consumer = table.consumers.get_mut(key)?;
     let producer = table.producers.get(consumer.producer)?;
-    let extensions = table.transports.get(producer.transport)?.extensions.clone();
     let transport_key = consumer.transport;
     let transport = table.transports.get_mut(transport_key)?;
     let remote = transport.media_remote()?;
@@ -64,7 +64,7 @@ fn resend(engine: &mut Engine, now_ns: u64, key: ConsumerKey, sequence_number: u
     let cached = encoding.cache.lookup(origin.sequence, now_ns)?;
     let packet = RtpPacket::parse(cached.data).ok()?;
     let shared = producer.formats.get(consumer.format)?;
-    let prepared = PreparedPacket::new(&packet, &extensions, &shared.format)?;
+    let prepared = PreparedPacket::new(&packet, &producer.extensions, &shared.format)?;
     if !consumer.may_resend(outgoing, now_ns, spacing_ns(consumer)) {
         return None;
     }
@@ -85,29 +85,38 @@ fn resend(engine: &mut Engine, now_ns: u64, key: ConsumerKey, sequence_number: u
     let outbound = &transport.srtp.as_ref()?.outbound;
     let rtx_payload_type = consumer.rtx_payload_type(packet.header.payload_type);
     let payload = prepared.payload();
-    let len = match (consumer.rtx.as_mut(), rtx_payload_type) {
+    let descriptor =
+        descriptor_of(producer, &packet).filter(|_| !origin.picture_offsets.is_identity());
+    let rewrite = |copy: &mut [u8]| {
+        if let Some(descriptor) = &descriptor {
+            origin.picture_offsets.apply(descriptor, copy);
+        }
+    };
+    let sealed = match (consumer.rtx.as_mut(), rtx_payload_type) {
         (Some(rtx), Some(payload_type)) => {
-            fields.ssrc = rtx.ssrc;
-            fields.sequence_number = rtx.next as u16;
-            let (header_len, packet_len) =
-                prepared.write_rtx(&fields, payload_type, sequence_number, &mut out)?;
             let index = rtx.next;
             rtx.next += 1;
+            fields.ssrc = rtx.ssrc;
+            fields.sequence_number = index as u16;
+            let (header_len, packet_len) =
+                prepared.write_rtx(&fields, payload_type, sequence_number, &mut out)?;
+            rewrite(&mut out[packet_len - payload.len()..packet_len]);
             let stream = &mut rtx.stream;
-            let sealed =
-                outbound.protect_rtp_in_place(stream, index, &mut out, header_len, packet_len);
-            sealed.ok()?
+            outbound.protect_rtp_in_place(stream, index, &mut out, header_len, packet_len)
         }
         (None, _) => {
             let header_len = prepared.write_header(&fields, &mut out)?;
+            let packet_len = header_len + payload.len();
+            let copy = out.get_mut(header_len..packet_len)?;
+            copy.copy_from_slice(payload);
+            rewrite(copy);
             let stream = &consumer.stream;
-            let sealed =
-                outbound.protect_rtp_again(stream, outgoing, &mut out, header_len, payload);
-            sealed.ok()?
+            outbound.protect_rtp_again(stream, outgoing, &mut out, header_len, packet_len)
         }
         // The viewer negotiated RTX, but not for this codec.
         (Some(_), None) => return None,
     };
+    let len = sealed.ok()?;
     if shared.numbers_packets {
         transport.transport_cc_next = transport.transport_cc_next.wrapping_add(1);
     }

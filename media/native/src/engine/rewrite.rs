@@ -9,6 +9,7 @@
 //! from the sender reports of both encodings, which map their clocks to one; or
 //! else from the times of arrival. They never stand still or run back.
 
+use super::picture::PictureOffsets;
 use crate::sequence::SequenceMap;
 
 /// Longest believable distance between what sender reports and arrival times say.
@@ -32,8 +33,8 @@ pub struct Origin {
     pub sequence: u64,
     /// What was added to its timestamp.
     pub timestamp_offset: u32,
-    /// Number of the segment that it was sent in.
-    pub segment: u32,
+    /// What was added to its picture numbers.
+    pub picture_offsets: PictureOffsets,
 }
 
 /// The packet that a segment begins with.
@@ -49,16 +50,18 @@ pub struct Beginning {
     pub received_ns: u64,
     /// What the *last* encoding's timestamp would be now, by the sender reports of both.
     pub last_encoding_timestamp: Option<u32>,
+    /// What is added to picture numbers.
+    pub picture_offsets: PictureOffsets,
 }
 
 #[derive(Clone, Debug)]
 struct Segment {
-    number: u32,
     encoding: u8,
     first_incoming: u64,
     first_outgoing: u64,
     map: SequenceMap,
     timestamp_offset: u32,
+    picture_offsets: PictureOffsets,
 }
 
 impl Segment {
@@ -68,7 +71,7 @@ impl Segment {
             encoding: self.encoding,
             sequence,
             timestamp_offset: self.timestamp_offset,
-            segment: self.number,
+            picture_offsets: self.picture_offsets,
         })
     }
 }
@@ -83,7 +86,6 @@ pub struct Rewriter {
     previous: Option<Segment>,
     /// The newest timestamp that was sent, and when its packet had arrived.
     last: Option<(u32, u64)>,
-    segments: u32,
 }
 
 impl Rewriter {
@@ -95,7 +97,6 @@ impl Rewriter {
             current: None,
             previous: None,
             last: None,
-            segments: 0,
         }
     }
 
@@ -118,30 +119,25 @@ impl Rewriter {
         self.current.as_ref().map(|segment| segment.encoding)
     }
 
-    /// Whether the current segment begins with this packet.
-    pub fn segment_begins_at(&self, sequence: u64) -> bool {
+    /// What the current segment adds to picture numbers.
+    pub fn picture_offsets(&self) -> PictureOffsets {
         self.current
             .as_ref()
-            .is_some_and(|segment| segment.first_incoming == sequence)
-    }
-
-    /// Number of the current segment, from 1.
-    pub fn segment(&self) -> u32 {
-        self.segments
+            .map(|segment| segment.picture_offsets)
+            .unwrap_or_default()
     }
 
     /// Begins a new segment; then [`Self::forward`] its first packet.
     pub fn begin(&mut self, beginning: &Beginning) {
         let timestamp_offset = self.offset_for(beginning);
         let first_outgoing = self.next_sequence();
-        self.segments += 1;
         let segment = Segment {
-            number: self.segments,
             encoding: beginning.encoding,
             first_incoming: beginning.sequence,
             first_outgoing,
             map: SequenceMap::new(beginning.sequence, first_outgoing),
             timestamp_offset,
+            picture_offsets: beginning.picture_offsets,
         };
         self.previous = self.current.replace(segment);
     }

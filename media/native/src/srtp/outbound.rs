@@ -116,25 +116,26 @@ impl Outbound {
         Ok(packet_len + self.rtp.tag_len())
     }
 
-    /// Encrypts a packet once more that was sent before, for a viewer without an RTX stream.
+    /// Encrypts a packet once more that was sent before, for a viewer without an RTX stream. The
+    /// payload stands behind the header, as for `protect_rtp_in_place`.
     ///
     /// The caller answers for its being the very same packet, header and payload: then the result
-    /// is the same too, and nothing is given away. An index that was never used is `IndexReused`'s
-    /// opposite and refused as `Malformed`.
+    /// is the same, too, and nothing is given away. An index that may not have been used yet is
+    /// refused as `Malformed`.
     pub fn protect_rtp_again(
         &self,
         stream: &OutboundStream,
         index: u64,
         out: &mut [u8],
         header_len: usize,
-        payload: &[u8],
+        packet_len: usize,
     ) -> Result<usize, SrtpError> {
-        let packet_len = header_len + payload.len();
         if stream.used.check(index).is_ok() {
             return Err(SrtpError::Malformed);
         }
         let ssrc = self.check_room(index, out, header_len, packet_len)?;
-        self.rtp.seal_rtp(ssrc, index, out, header_len, payload)?;
+        self.rtp
+            .seal_rtp_in_place(ssrc, index, out, header_len, packet_len)?;
         Ok(packet_len + self.rtp.tag_len())
     }
 

@@ -1,0 +1,324 @@
+//! Serves viewers with a batch of packets: the hot path of the engine.
+//!
+//! What is alike for all viewers is made once a batch: parsed packets, prepared
+//! headers by format, VP8 descriptors. For each viewer and packet there remain
+//! the sequence number, the header's own fields, and the encryption.
+
+use std::net::SocketAddr;
+
+use super::consumer::Consumer;
+use super::encoding::Encoding;
+use super::forward::Fanout;
+use super::producer::{CodecEntry, Pending, Producer, SharedFormat};
+use super::rewrite::Beginning;
+use super::selection::Verdict;
+use super::table::{ProducerKey, TransportKey};
+use super::transport::Transport;
+use super::{Engine, Notices};
+use crate::codec::Codec;
+use crate::codec::vp8::Descriptor;
+use crate::rtp::{ExtensionMap, PreparedPacket, RtpPacket, ViewerFields, abs_send_time};
+use crate::wire::notices::Notice;
+
+/// Packets that a late beginning may pull after it.
+const CATCH_UP_MAX: u64 = 64;
+
+/// Serves the consumers from place `first` on; the place to go on at, or None at the end.
+pub(super) fn serve(
+    engine: &mut Engine,
+    key: ProducerKey,
+    batch: &[Pending],
+    first: usize,
+    segments_max: usize,
+) -> Option<usize> {
+    let now_ns = engine.now_ns;
+    let unix_ns = engine.unix_ns(now_ns);
+    let Engine {
+        table,
+        fanout,
+        notices,
+        ..
+    } = engine;
+    let producer = table.producers.get(key)?;
+    let find = |pending: &Pending| {
+        let encoding = producer.encodings.get(usize::from(pending.encoding))?;
+        let cached = encoding.cache.lookup(pending.sequence, now_ns)?;
+        RtpPacket::parse(cached.data).ok()
+    };
+    let packets: Vec<Option<RtpPacket<'_>>> = batch.iter().map(find).collect();
+    let formats = producer.formats.iter();
+    let work = Work {
+        producer,
+        batch,
+        packets: &packets,
+        prepared: formats
+            .map(|shared| prepare(shared, &packets, &producer.extensions))
+            .collect(),
+        descriptors: descriptors(producer, &packets),
+        now_ns,
+        abs_send_time: abs_send_time(unix_ns),
+        segments_max,
+    };
+    for (place, &consumer_key) in producer.consumers.iter().enumerate().skip(first) {
+        if !fanout.has_room(2 * batch.len()) {
+            return Some(place);
+        }
+        let Some(consumer) = table.consumers.get_mut(consumer_key) else {
+            continue;
+        };
+        let transport_key = consumer.transport;
+        let Some(transport) = table.transports.get_mut(transport_key) else {
+            continue;
+        };
+        let Some(remote) = transport.media_remote().filter(|_| !consumer.row.paused) else {
+            continue;
+        };
+        let mut viewer = Viewer {
+            consumer,
+            transport,
+            transport_key,
+            remote,
+        };
+        work.serve(&mut viewer, fanout, notices);
+    }
+    None
+}
+
+/// Prepares a batch for the viewers of one format.
+fn prepare<'a>(
+    shared: &SharedFormat,
+    packets: &[Option<RtpPacket<'a>>],
+    extensions: &ExtensionMap,
+) -> Vec<Option<PreparedPacket<'a>>> {
+    let packets = packets
+        .iter()
+        .take(if shared.users > 0 { packets.len() } else { 0 });
+    packets
+        .map(|packet| PreparedPacket::new(packet.as_ref()?, extensions, &shared.format))
+        .collect()
+}
+
+/// The VP8 descriptors of a batch, if viewers may be switched between encodings.
+fn descriptors(producer: &Producer, packets: &[Option<RtpPacket<'_>>]) -> Vec<Option<Descriptor>> {
+    if producer.encodings.len() < 2 || !producer.codecs.iter().any(is_vp8) {
+        return Vec::new();
+    }
+    packets
+        .iter()
+        .map(|packet| descriptor_of(producer, packet.as_ref()?))
+        .collect()
+}
+
+fn is_vp8(entry: &CodecEntry) -> bool {
+    entry.codec == Some(Codec::Vp8)
+}
+
+/// The VP8 descriptor of a packet, if it is VP8.
+pub(super) fn descriptor_of(producer: &Producer, packet: &RtpPacket<'_>) -> Option<Descriptor> {
+    let codec = producer.codec_of(packet.header.payload_type);
+    codec
+        .filter(|entry| is_vp8(entry))
+        .and_then(|_| Descriptor::parse(packet.payload()))
+}
+
+/// A viewer's stream and where it goes.
+struct Viewer<'a> {
+    consumer: &'a mut Consumer,
+    transport: &'a mut Transport,
+    transport_key: TransportKey,
+    remote: SocketAddr,
+}
+
+/// A packet with what is known of it before any viewer gets it.
+struct Outgoing<'a> {
+    sequence: u64,
+    timestamp: u32,
+    received_ns: u64,
+    prepared: &'a PreparedPacket<'a>,
+    descriptor: Option<Descriptor>,
+}
+
+/// A batch with all that is alike for its viewers.
+struct Work<'a> {
+    producer: &'a Producer,
+    batch: &'a [Pending],
+    packets: &'a [Option<RtpPacket<'a>>],
+    /// By format, then by packet.
+    prepared: Vec<Vec<Option<PreparedPacket<'a>>>>,
+    /// By packet; empty where no picture numbers need be rewritten.
+    descriptors: Vec<Option<Descriptor>>,
+    now_ns: u64,
+    abs_send_time: u32,
+    segments_max: usize,
+}
+
+impl Work<'_> {
+    /// Serves one viewer with the whole batch.
+    fn serve(&self, viewer: &mut Viewer<'_>, fanout: &mut Fanout, notices: &mut Notices) {
+        for (place, pending) in self.batch.iter().enumerate() {
+            let consumer = &mut *viewer.consumer;
+            let prepared = self.prepared[consumer.format]
+                .get(place)
+                .and_then(Option::as_ref);
+            let can_begin = pending.start && !pending.empty && prepared.is_some();
+            let verdict = consumer.selection.judge(pending.encoding, can_begin);
+            match verdict {
+                Verdict::Skip => continue,
+                Verdict::Forward => {}
+                Verdict::Begin => self.begin(consumer, place, notices),
+            }
+            let Some(prepared) = prepared.filter(|_| !pending.empty) else {
+                // Of another codec, or only padding: nothing that this viewer would miss.
+                consumer.rewriter.leave_out(pending.sequence);
+                continue;
+            };
+            if pending.start && consumer.is_video() {
+                consumer.counters.key_frames += 1;
+            }
+            consumer.last_payload_type = self.packets[place].map(|one| one.header.payload_type);
+            let outgoing = Outgoing {
+                sequence: pending.sequence,
+                timestamp: pending.timestamp,
+                received_ns: pending.received_ns,
+                prepared,
+                descriptor: self.descriptors.get(place).copied().flatten(),
+            };
+            self.send(viewer, &outgoing, fanout);
+            if verdict == Verdict::Begin {
+                self.catch_up(viewer, place, fanout);
+            }
+        }
+    }
+
+    fn begin(&self, consumer: &mut Consumer, place: usize, notices: &mut Notices) {
+        let pending = &self.batch[place];
+        let last = consumer
+            .rewriter
+            .encoding()
+            .filter(|&last| last != pending.encoding);
+        let last = last.and_then(|last| self.producer.encodings.get(usize::from(last)));
+        let this = self.producer.encodings.get(usize::from(pending.encoding));
+        let clock = |encoding: &Encoding| encoding.reception.as_ref().and_then(|one| one.clock);
+        let aligned = this.and_then(clock).zip(last.and_then(clock));
+        let picture_offsets = match (last, self.descriptors.get(place).copied().flatten()) {
+            (Some(_), Some(descriptor)) => consumer.pictures.continue_with(&descriptor),
+            _ => consumer.rewriter.picture_offsets(),
+        };
+        consumer.rewriter.begin(&Beginning {
+            encoding: pending.encoding,
+            sequence: pending.sequence,
+            timestamp: pending.timestamp,
+            received_ns: pending.received_ns,
+            last_encoding_timestamp: aligned
+                .map(|(this, last)| last.timestamp_at(this.publisher_ns_of(pending.timestamp))),
+            picture_offsets,
+        });
+        consumer.selection.begin(pending.encoding);
+        if consumer.is_video() {
+            notices.push(Notice::LayersChanged {
+                consumer: consumer.row.consumer.clone(),
+                spatial_layer: Some(u32::from(pending.encoding)),
+                temporal_layer: None,
+            });
+        }
+    }
+
+    fn send(&self, viewer: &mut Viewer<'_>, packet: &Outgoing<'_>, fanout: &mut Fanout) {
+        let Viewer {
+            consumer,
+            transport,
+            transport_key,
+            remote,
+        } = viewer;
+        let rewriter = &mut consumer.rewriter;
+        let rewritten = rewriter.forward(packet.sequence, packet.timestamp, packet.received_ns);
+        let Some(rewritten) = rewritten else { return };
+        let Some(srtp) = transport.srtp.as_ref() else {
+            return;
+        };
+        let fields = ViewerFields {
+            ssrc: consumer.row.ssrc,
+            sequence_number: rewritten.sequence as u16,
+            timestamp: rewritten.timestamp,
+            mid: consumer.row.mid.as_bytes(),
+            transport_cc: transport.transport_cc_next,
+            abs_send_time: self.abs_send_time,
+        };
+        let out = fanout.room();
+        let Some(header_len) = packet.prepared.write_header(&fields, out) else {
+            return;
+        };
+        let payload = packet.prepared.payload();
+        let picture_offsets = consumer.rewriter.picture_offsets();
+        if let Some(descriptor) = &packet.descriptor {
+            consumer.pictures.record(descriptor, picture_offsets);
+        }
+        let (stream, index) = (&mut consumer.stream, rewritten.sequence);
+        let outbound = &srtp.outbound;
+        let sealed = match packet.descriptor.filter(|_| !picture_offsets.is_identity()) {
+            None => outbound.protect_rtp(stream, index, out, header_len, payload),
+            Some(descriptor) => {
+                let packet_len = header_len + payload.len();
+                let Some(copy) = out.get_mut(header_len..packet_len) else {
+                    return;
+                };
+                copy.copy_from_slice(payload);
+                picture_offsets.apply(&descriptor, copy);
+                outbound.protect_rtp_in_place(stream, index, out, header_len, packet_len)
+            }
+        };
+        let Ok(len) = sealed else { return };
+        if self.producer.formats[consumer.format].numbers_packets {
+            transport.transport_cc_next = transport.transport_cc_next.wrapping_add(1);
+        }
+        consumer.counters.packets += 1;
+        consumer.counters.bytes += payload.len() as u64;
+        consumer.counters.header_bytes += header_len as u64;
+        consumer.meter.record(self.now_ns, payload.len());
+        fanout.commit(*transport_key, *remote, len, self.segments_max);
+    }
+
+    /// Sends what had come before the packet that a segment begins with, though it follows it.
+    ///
+    /// So it is when the first packet of a keyframe was lost and came as a
+    /// retransmission: the rest of the frame is in the cache already.
+    fn catch_up(&self, viewer: &mut Viewer<'_>, place: usize, fanout: &mut Fanout) {
+        let first = &self.batch[place];
+        let later = &self.batch[place + 1..];
+        let encoding = self.producer.encodings.get(usize::from(first.encoding));
+        let Some(encoding) = encoding else { return };
+        let highest = encoding
+            .reception
+            .as_ref()
+            .map_or(0, |reception| reception.highest);
+        let last = highest.min(first.sequence + CATCH_UP_MAX);
+        for sequence in first.sequence + 1..=last {
+            let has_its_turn = later
+                .iter()
+                .any(|one| (one.encoding, one.sequence) == (first.encoding, sequence));
+            if has_its_turn || !fanout.has_room(self.batch.len()) {
+                continue;
+            }
+            let Some(cached) = encoding.cache.lookup(sequence, self.now_ns) else {
+                continue;
+            };
+            let Ok(packet) = RtpPacket::parse(cached.data) else {
+                continue;
+            };
+            let format = &self.producer.formats[viewer.consumer.format].format;
+            let prepared = PreparedPacket::new(&packet, &self.producer.extensions, format);
+            let Some(prepared) = prepared.filter(|_| !packet.payload().is_empty()) else {
+                continue;
+            };
+            let outgoing = Outgoing {
+                sequence,
+                timestamp: packet.header.timestamp,
+                received_ns: cached.received_ns,
+                prepared: &prepared,
+                descriptor: descriptor_of(self.producer, &packet)
+                    .filter(|_| !self.descriptors.is_empty()),
+            };
+            self.send(viewer, &outgoing, fanout);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The engine in virtual time, one phenomenon a file, with peers that speak the real protocols.
+
+mod support;
+
+mod activity_and_reports;
+mod bounds;
+mod demultiplexing;
+mod forged_and_replayed;
+mod forwarding;
+mod ice_restart;
+mod idempotence;
+mod keyframe_coalescing;
+mod loss_to_publisher;
+mod loss_to_viewer;
+mod pause_and_resume;
+mod rewriting_properties;
+mod simulcast;
+mod tuples_and_consent;

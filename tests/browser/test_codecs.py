@@ -1,0 +1,29 @@
+"""Each video codec goes from host page to viewer page, in three layers."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.chromium import Studio
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.parametrize("codec", ["VP8", "H264", "VP9", "AV1"])
+def test_a_simulcast_host_is_watched(studio: Studio, codec: str) -> None:
+    host = studio.live_host(f"codec={codec.lower()}")
+    # Chromium raises its upper layers once transport-cc tells it that there is room.
+    host.wait("probe.now?.layers.filter(({ framesEncoded }) => framesEncoded > 5).length === 3")
+    sent = host.now()
+    assert sent["sentCodecs"] == [f"video/{codec}"]
+    assert [layer["frameHeight"] for layer in sent["layers"]] == [180, 360, 720]
+    viewer = studio.watching()
+    viewer.assert_plays()
+    received = viewer.now()
+    assert received["receivedCodecs"] == [f"video/{codec}"]
+    assert received["frameHeight"] in {180, 360, 720}
+    consumers = viewer.page.evaluate(
+        "[...reprise.session.consumers.values()].map(({ kind, rtpParameters }) =>"
+        " [kind, rtpParameters.encodings.length])"
+    )
+    assert sorted(consumers) == [["audio", 1], ["video", 1]]

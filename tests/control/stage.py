@@ -32,6 +32,8 @@ from protocol.ids import ROOM, Address
 from protocol.messages import RoomSettings, SocketLost
 from protocol.orders import removal_of
 from protocol.refusals import Refusal
+from replay.store.interface import Head
+from replay.store.ledger import Tally
 from replay.store.memory import MemoryStore
 from tests.control.samples import EPOCH_NS, consume, produce, room_settings
 
@@ -69,6 +71,7 @@ class Stage:
         rooms_max: int = 100,
         seed: int = 0,
         store: MemoryStore | None = None,
+        epoch_ns: int = EPOCH_NS,
     ) -> None:
         self.store = MemoryStore() if store is None else store
         self.plane = FakePlane()
@@ -76,7 +79,7 @@ class Stage:
         self.settings = room_settings() if settings is None else settings
         self.rooms_max = rooms_max
         self.log = RecordingLog()
-        self.clock = TrioClock(EPOCH_NS)
+        self.clock = TrioClock(epoch_ns)
         self.random = Random(seed)
         self._correlations = count(1)
         self._system: System | None = None
@@ -137,12 +140,16 @@ class Stage:
                     system.take_notice(item)
 
     async def kill(self) -> None:
-        """End the control process as a crash would: nothing is said, the plane goes on."""
+        """End the control process as a crash would: nothing is said, the plane goes on.
+
+        What was not durable yet is lost.
+        """
         assert self._scope is not None
         self._scope.cancel()
         with trio.CancelScope(shield=True):
             await self._ended.wait()
         self._system = None
+        self.store = survivor(self.store)
         if self.plane.info is not None:
             self.plane.lose_connection()
         while True:  # what the plane said was said to the process that is gone
@@ -260,6 +267,19 @@ class Stage:
         assert not LOST_WORDS & set(self.log.names()), self.log.lines
 
 
+def survivor(store: MemoryStore) -> MemoryStore:
+    """The store as the next process finds it: with what was durable."""
+    found = MemoryStore()
+    for room, envelopes in store._logs.items():
+        tally = Tally()
+        tally.add(envelopes)
+        found._logs[room] = list(envelopes)
+        found._ledger.load(room, Head(envelopes[-1].position, envelopes[-1].hash), tally)
+    for damage in store.damage.values():
+        found._ledger.mark_damaged(damage)
+    return found
+
+
 @asynccontextmanager
 async def staged(**options: Any) -> AsyncIterator[tuple[Stage, trio.Nursery]]:
     """A stage whose control process runs; the nursery is for restarts."""
@@ -288,42 +308,51 @@ class Client:
         self.told: list[Told] = []
         self.entered: Entered | None = None
         self._feed: RoomFeed | None = None
-        self._early: list[Told] | None = None
+        self._early: list[Told] = []
+        self._catching_up = False
+        self._socket: object | None = None
         self._numbers = count()
 
     async def join(self, **more: Any) -> Entered:
+        socket = self._socket = object()
         outcome = await self.stage.request(Join(room=self.room, name=self.name, **more), self.room)
         assert isinstance(outcome, Answered), outcome
-        await self._enter(outcome, after=outcome.position)
+        await self._enter(outcome, socket, after=outcome.position)
         return outcome.answer  # type: ignore[return-value]
 
     async def resume(self) -> Outcome:
+        socket = self._socket = object()
         outcome = await self.stage.request(
             Resume(peer=self.peer, position=self.position), self.room
         )
         if isinstance(outcome, Answered):
-            await self._enter(outcome, after=self.position)
+            await self._enter(outcome, socket, after=self.position)
         return outcome
 
-    async def _enter(self, outcome: Answered, *, after: int) -> None:
+    async def _enter(self, outcome: Answered, socket: object, *, after: int) -> None:
         entered = outcome.answer
         assert isinstance(entered, Entered)
+        if self._socket is not socket:  # it was lost while the answer was on its way
+            lost = SocketLost(peer=entered.joined.peer, attachment=entered.attachment)
+            self.stage.system.post(self.room, lost)
+            return
         self.entered = entered
         self.peer, self.attachment = entered.joined.peer, entered.attachment
         feed = self.stage.system.feed(self.room)
-        assert feed is not None
+        if feed is None:  # the room closed meanwhile
+            return
         self._feed = feed
-        self._early = []
+        self._early, self._catching_up = [], True
         up_to = feed.subscribe(self.peer, self._deliver)
         self.position = max(self.position, after)
-        for told in await feed.missed(self.peer, after, up_to):
-            self._tell(told)
-        early, self._early = self._early, None
-        for told in early:
-            self._tell(told)
+        missed = await feed.missed(self.peer, after, up_to)
+        if self._socket is socket:
+            self._catching_up = False
+            for told in (*missed, *self._early):
+                self._tell(told)
 
     def _deliver(self, told: Told) -> None:
-        if self._early is not None:
+        if self._catching_up:
             self._early.append(told)
         else:
             self._tell(told)
@@ -336,6 +365,7 @@ class Client:
 
     def lose_socket(self, *, say: bool = True) -> None:
         """The socket is gone; with `say`, the room hears of it."""
+        self._socket = None
         if self._feed is not None:
             self._feed.unsubscribe(self.peer, self._deliver)
             self._feed = None

@@ -99,7 +99,8 @@ class Session:
         self._rehearsal = Rehearsal(lambda: self._random.randbytes(16))
         self._requests = 0
         self._positions: dict[int, int] = {}
-        self._correlations: dict[int, str | None] = {}
+        self._timers: dict[tuple[Address, str], tuple[int, int]] = {}
+        """When each timer fires, and the position of the message that set it."""
         self._numbers = 0
         self._settings = room_settings() if settings is None else settings
         self.open()
@@ -122,7 +123,8 @@ class Session:
         until = self.at_ns + round(seconds * S)
         while (due := self._rehearsal.deadlines()) and due[0][0] <= until:
             self.at_ns = max(self.at_ns, due[0][0])
-            self.tell(due[0][1], TimerFired(name=due[0][2]))
+            _, address, name = due[0]
+            self._run(address, TimerFired(name=name), None, self._timers[address, name][1])
         self.at_ns = until
 
     def tell(self, address: Address, message: Any) -> list[Step]:
@@ -134,15 +136,25 @@ class Session:
         self._requests += 1
         return self._run(command.target, command, f"request-{self._requests}")
 
-    def _run(self, address: Address, message: Any, correlation: str | None) -> list[Step]:
+    def _run(
+        self, address: Address, message: Any, correlation: str | None, cause: int | None = None
+    ) -> list[Step]:
         self.at_ns += 1_000_000
         steps = self._rehearsal.run(address, message, self.at_ns)
         for step in steps:
-            self._record(step, correlation)
+            self._record(step, correlation, cause)
+        timers = {(address, name): due_ns for due_ns, address, name in self._rehearsal.deadlines()}
+        self._timers = {
+            timer: self._timers[timer]
+            if self._timers.get(timer, (None,))[0] == due_ns
+            else (due_ns, self._positions[steps[0].number])
+            for timer, due_ns in timers.items()
+        }
         return steps
 
-    def _record(self, step: Step, correlation: str | None) -> None:
-        cause = None if step.source is None else self._positions[step.source]
+    def _record(self, step: Step, correlation: str | None, cause: int | None) -> None:
+        if step.source is not None:
+            cause = self._positions[step.source]
         position = self.position + 1
         self._positions[step.number] = position
         self._note(step, "message", step.message, cause, correlation, step.entropy)

@@ -216,14 +216,15 @@ class MemoryListener(trio.abc.Listener):
 async def signaling(
     *,
     in_memory=False,
+    control=None,
     limits=None,
     secret=None,
     allowed_origins=(),
     server_ssl=None,
     client_ssl=None,
 ):
-    """A running server with a fake control plane; everything ends with the block."""
-    control = FakeControl()
+    """A running server, with a fake control plane unless given one; it ends with the block."""
+    control = FakeControl() if control is None else control
     server = SignalingServer(
         control=control,
         keys=KEYS,

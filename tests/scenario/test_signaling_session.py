@@ -133,11 +133,24 @@ async def test_a_peer_that_was_removed_is_answered_and_closed():
     async with signaling() as bench:
         client = await bench.connect()
         await client.join()
-        refusal = Refusal(RefusalCode.NOT_JOINED, "there is no such peer")
+        refusal = Refusal(RefusalCode.SESSION_NOT_FOUND, "there is no such peer")
         bench.control.refusals["CloseTransport"] = refusal
         answer = await client.request("closeTransport", {"transport": "t_1"})
-        assert answer["error"] == {"code": "not_joined", "message": "there is no such peer"}
+        assert answer["error"] == {"code": "session_not_found", "message": "there is no such peer"}
         assert (await client.wait_closed())[0] == CloseCode.EVICTED
+        assert bench.control.posted == []
+
+
+async def test_a_peer_that_is_evicted_is_told_and_closed():
+    async with signaling() as bench:
+        client = await bench.connect()
+        peer = (await client.join())["peer"]
+        bench.control.feeds["lobby"].publish("peerLeft", {"peer": "p_other", "reason": "requested"})
+        bench.control.feeds["lobby"].publish("peerLeft", {"peer": peer, "reason": "evicted"})
+        assert (await client.next_told())["data"]["peer"] == "p_other"
+        assert (await client.next_told())["data"] == {"peer": peer, "reason": "evicted"}
+        assert (await client.wait_closed())[0] == CloseCode.EVICTED
+        await (await bench.connect()).join()
         assert bench.control.posted == []
 
 

@@ -1,0 +1,154 @@
+"""`why`: causes and effects, told in sentences."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from protocol import codec
+from protocol.envelope import Draft, genesis, seal
+from protocol.ids import ROOM
+from protocol.messages import SocketLost
+from replay.explain import because, sentence
+from tests.replay.conftest import Commands
+from tests.replay.samples import TYPES, sample
+from tests.replay.sessions import Session, call, store
+
+
+def envelope_of(value, actor="consumer/c_1", **more):
+    fields = {
+        "at_ns": 0, "actor": actor, "kind": "event", "type": codec.type_of(value),
+        "data": codec.encode(value),
+    }  # fmt: skip
+    return seal(genesis("lobby"), "lobby", 1, Draft(**(fields | more)))
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_every_type_has_a_sentence(name):
+    told = sentence(envelope_of(sample(TYPES[name])))
+    assert re.fullmatch(r"\S+( \S+)+", told), told
+    assert "{" not in told
+    assert not told.startswith(name), "a sentence, not the type's name"
+    assert not told.endswith(".")
+
+
+def test_a_sentence_names_what_it_is_about():
+    session = call(viewers=1)
+    told = {e.type: sentence(e) for e in session.envelopes()}
+    peer, consumer = (list(session.states["room"].peers)[1], *session.states["room"].consumers)[:2]
+    assert told["Join"] == "A client asked to join as 'viewer 0'"
+    assert told["PeerJoined"].startswith(f"Peer {peer} joined as 'viewer 0', and may publish and")
+    assert re.fullmatch(
+        rf"Peer {peer} asked to watch producer s_\w+ over transport t_\w+", told["Consume"]
+    )
+    last = list(session.states["room"].consumers)[-1]
+    assert (
+        told["ConsumerResumed"] == f"Consumer {last} of peer {peer} was resumed as its viewer asked"
+    )
+    assert consumer != last
+
+
+def test_text_from_clients_is_escaped_and_cut():
+    session = Session()
+    session.join("\x1b[31m" + "x" * 100)
+    told = next(sentence(e) for e in session.envelopes() if e.type == "Join")
+    assert "\x1b" not in told
+    assert r"\x1b[31mxxx" in told.replace("\\\\", "\\")
+    assert len(told) < 100
+
+
+def test_what_is_not_understood_is_told_by_its_type():
+    unknown = envelope_of(sample(TYPES["Join"]), type="FromTheFuture")
+    assert sentence(unknown) == "FromTheFuture at consumer/c_1"
+    newer = envelope_of(sample(TYPES["Join"]), version=9)
+    assert sentence(newer) == "Join at consumer/c_1, in a shape that is not understood"
+
+
+def test_reasons_are_told_in_words():
+    assert because("peer_left") == "because its peer left"
+    assert because("dtls_fingerprint_mismatch") == "because DTLS failed (fingerprint_mismatch)"
+    assert because("operator said so") == "because of operator said so"
+
+
+def leaving():
+    """A host whose socket is lost, which is gone when the grace period is over."""
+    session = call(viewers=2)
+    host = next(iter(session.states["room"].peers))
+    session.tell(ROOM, SocketLost(peer=host, attachment=1))
+    session.wait(31)
+    return session, host
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory):
+    session, host = leaving()
+    return session, host, Commands(store(tmp_path_factory.mktemp("left") / "data", session))
+
+
+def test_a_chain_leads_back_to_what_began_it(left):
+    session, _, run = left
+    closed = [n for n, d in enumerate(session.drafts, 1) if d.type == "ConsumerClosed"]
+    told = run.json("why", "lobby", closed[-1])
+    assert [link["type"] for link in told["causes"]] == [
+        "SocketLost", "TimerFired", "Close", "ConsumerClosed",
+    ]  # fmt: skip
+    assert told["causes"][0]["cause"] is None
+    for cause, effect in zip(told["causes"], told["causes"][1:], strict=False):
+        assert effect["cause"] == cause["position"]
+    assert told["causes"][-1]["sentence"].endswith("closed because its producer closed")
+    assert told["effects"]["type"] == "Close"
+    assert [effect["type"] for effect in told["effects"]["effects"]] == ["ConsumerClosed"]
+
+
+def flat(tree):
+    yield tree
+    for effect in tree["effects"]:
+        assert effect["cause"] == tree["position"]
+        yield from flat(effect)
+
+
+def test_all_that_followed_is_in_the_tree_once(left):
+    session, _, run = left
+    lost = next(n for n, d in enumerate(session.drafts, 1) if d.type == "SocketLost")
+    told = run.json("why", "lobby", lost)
+    found = sorted(node["position"] for node in flat(told["effects"]))
+    expected = {lost}
+    for position, draft in enumerate(session.drafts, 1):
+        if draft.cause in expected:
+            expected.add(position)
+    assert found == sorted(expected)
+    types = {node["type"] for node in flat(told["effects"])}
+    assert {
+        "TimerFired",
+        "PeerLeft",
+        "ProducerRemoved",
+        "ConsumerClosed",
+        "StreamingStopped",
+    } <= types
+
+
+def test_a_request_is_named_with_its_correlation(left):
+    session, _, run = left
+    opened = next(n for n, d in enumerate(session.drafts, 1) if d.type == "ConsumerOpened")
+    told = run.json("why", "lobby", opened)
+    assert [link["type"] for link in told["causes"]] == [
+        "Consume",
+        "OpenConsumer",
+        "ConsumerOpened",
+    ]
+    assert told["correlation"] == session.drafts[opened - 1].correlation
+    lines = run.text("why", "lobby", opened).splitlines()
+    assert lines[0] == f"Why position {opened} of lobby, request {told['correlation']}"
+    assert re.match(r"\d+ Peer p_\w+ asked to watch producer s_\w+ over transport", lines[1])
+    assert lines[2].startswith("└ ")
+    assert lines[3].startswith(f"  └ {opened} ")
+    assert lines[4] == "What came of it: 1 more"
+
+
+def test_why_takes_any_instant_and_refuses_what_is_none(left):
+    _, _, run = left
+    assert run.json("why", "lobby", "start")["position"] == 1
+    assert "nothing at position 0" in run.fails("why", "lobby", 0)
+    assert "past the end" in run.fails("why", "lobby", 99999)
+    assert "no room 'attic'" in run.fails("why", "attic", 1)

@@ -17,6 +17,7 @@ _COMMANDS = {
     "diff": "Show what changed in a room between two instants.",
     "find": "Find the first position at which an expression over the state holds.",
     "why": "Tell why something happened, and what came of it.",
+    "export": "Write the log in formats that other tools read.",
     "stats": "Tell who took part, when media began, and what went wrong.",
 }
 """By name, in the order of the help; each stands in the module of its name."""

@@ -34,6 +34,14 @@ _REASONS = {
     "interrupted": "a crash cut its making in two",
     "server_stopped": "the server stopped",
 }
+REASON_WORDS = (
+    *_REASONS,
+    *(f"dtls_{why}" for why in ("failed", "fingerprint_mismatch", "timeout", "alert")),
+    *("dtls_no_srtp_profile", "dtls_protocol_error", "fingerprint_mismatch", "timeout"),
+    *("alert", "no_srtp_profile", "protocol_error", "leaves", "connect", "ice"),
+)
+"""The reasons, and names of timers, that the program itself gives."""
+
 _TIMERS = {
     "leaves": "The time in which a peer without a socket may come back is over",
     "empty": "The time in which an empty room stays is over",

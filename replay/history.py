@@ -50,6 +50,11 @@ class History:
         """The last position that can be read, as of the making of this."""
         return self._end.position
 
+    @property
+    def damaged(self) -> bool:
+        """Whether the log is known not to reach its end."""
+        return self._damage is not None
+
     def end(self) -> Place:
         """The end of the log as of the making of this. Raises `LogDamaged` if it is torn off."""
         if self._damage is not None:

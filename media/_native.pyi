@@ -4,6 +4,17 @@
 import os
 from typing import Literal, final
 
+__all__ = [
+    "Engine",
+    "SrtpError",
+    "SrtpSession",
+    "StunMessage",
+    "parse_stun",
+    "run_plane",
+    "stun_binding_request",
+    "stun_binding_success",
+]
+
 @final
 class Engine:
     """The packet plane of one worker, without sockets and clocks.
@@ -57,3 +68,111 @@ def run_plane(
     Raises OSError (a port in use, a socket that can't be had, a worker that
     failed) or ValueError (a setting out of its range), with one line to print.
     """
+
+class SrtpError(ValueError):
+    """A packet that is forged, replayed, malformed, or must not be sent; the message says which."""
+
+@final
+class SrtpSession:
+    """SRTP and SRTCP of one transport in both directions (RFC 3711, RFC 7714).
+
+    Holds keys, so its repr shows none. At most 256 SSRCs in each direction.
+    """
+
+    def __new__(cls, profile: str, local_key: bytes, remote_key: bytes) -> SrtpSession:
+        """Begin with what a DTLS handshake exported: master key and salt, one behind the other.
+
+        `profile` is OpenSSL's name, e.g. `SRTP_AEAD_AES_128_GCM`. Raises
+        ValueError for another profile or other lengths.
+        """
+
+    def protect_rtp(self, packet: bytes) -> bytes:
+        """Encrypt an RTP packet.
+
+        The first packet of an SSRC has rollover counter 0. Raises SrtpError
+        for a sequence number that was used: with it the key would leak.
+        """
+
+    def unprotect_rtp(self, packet: bytes) -> bytes:
+        """Verify and decrypt an SRTP packet. Raises SrtpError; nothing has changed then."""
+
+    def protect_rtcp(self, compound: bytes) -> bytes:
+        """Encrypt a compound RTCP packet."""
+
+    def unprotect_rtcp(self, packet: bytes) -> bytes:
+        """Verify and decrypt an SRTCP packet. Raises SrtpError; nothing has changed then."""
+
+@final
+class StunMessage:
+    """A STUN message (RFC 8489). Nothing of it is verified but its fingerprint."""
+
+    @property
+    def message_class(self) -> Literal["request", "indication", "success", "error"]:
+        """Its class."""
+
+    @property
+    def method(self) -> int:
+        """Its method; 1 is Binding."""
+
+    @property
+    def transaction_id(self) -> bytes:
+        """The 12 bytes that name its transaction."""
+
+    @property
+    def username(self) -> str | None:
+        """USERNAME: the receiver's ufrag, a colon, the sender's."""
+
+    @property
+    def priority(self) -> int | None:
+        """PRIORITY."""
+
+    @property
+    def use_candidate(self) -> bool:
+        """Whether USE-CANDIDATE is there."""
+
+    @property
+    def role(self) -> tuple[Literal["controlling", "controlled"], int] | None:
+        """The ICE role with its tie-breaker."""
+
+    @property
+    def xor_mapped_address(self) -> tuple[str, int] | None:
+        """XOR-MAPPED-ADDRESS: address and port."""
+
+    @property
+    def error_code(self) -> int | None:
+        """ERROR-CODE."""
+
+    @property
+    def unknown_attributes(self) -> list[int]:
+        """Required attributes that are not known, at most 8."""
+
+    @property
+    def has_fingerprint(self) -> bool:
+        """Whether FINGERPRINT is there, and right."""
+
+    def verify(self, password: str) -> bool:
+        """Whether MESSAGE-INTEGRITY is there and made with this password."""
+
+def parse_stun(data: bytes) -> StunMessage:
+    """Parse one datagram. Raises ValueError if it is not STUN, or its fingerprint is wrong."""
+
+def stun_binding_request(
+    transaction_id: bytes,
+    *,
+    username: str,
+    password: str,
+    priority: int,
+    tie_breaker: int,
+    controlling: bool = True,
+    use_candidate: bool = False,
+) -> bytes:
+    """Build a connectivity check with integrity and fingerprint (RFC 8445, 7.2.4).
+
+    Raises ValueError if the transaction id has not 12 bytes or the username
+    more than 508.
+    """
+
+def stun_binding_success(
+    transaction_id: bytes, *, mapped_address: tuple[str, int], password: str
+) -> bytes:
+    """Build the answer to a connectivity check. Raises ValueError for what is no IP address."""

@@ -16,6 +16,8 @@ pub mod nack;
 pub mod plane;
 #[cfg(feature = "python")]
 mod python;
+#[cfg(feature = "python")]
+mod python_packets;
 pub mod rtcp;
 pub mod rtp;
 pub mod sequence;

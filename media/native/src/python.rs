@@ -132,4 +132,8 @@ fn run_plane(
 mod _native {
     #[pymodule_export]
     use super::{PyEngine, run_plane};
+    #[pymodule_export]
+    use crate::python_packets::{
+        SrtpError, SrtpSession, StunMessage, parse_stun, stun_binding_request, stun_binding_success,
+    };
 }

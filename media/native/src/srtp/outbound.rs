@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::rtp::HEADER_LEN_MIN;
 
-use super::replay::ReplayWindow;
+use super::replay::{ReplayWindow, estimate_index};
 use super::transform::{Transform, derive};
 use super::{Profile, SrtpError};
 
@@ -36,6 +36,12 @@ impl OutboundStream {
     /// One above the highest index used; zero when none was.
     pub fn next_index(&self) -> u64 {
         self.used.highest().map_or(0, |highest| highest + 1)
+    }
+
+    /// The index that a sequence number stands for, next to the highest used; `None` if it lies
+    /// before index 0. For senders that count 16 bits only.
+    pub fn index_near(&self, sequence_number: u16) -> Option<u64> {
+        estimate_index(self.used.highest(), sequence_number)
     }
 
     fn claim(&mut self, index: u64) -> Result<(), SrtpError> {

@@ -234,15 +234,15 @@ class System:
         """Bring a plane's table in line with the actors, and tell the rooms.
 
         Call it only after `run` has recovered the rooms, for what no actor wants is removed.
-        A fresh plane carries nothing: transports of before are lost. One that was taken over
-        may have moved on while nobody listened.
+        A fresh plane carries nothing: transports of before are lost, with all that hangs on
+        them. One that was taken over may have moved on while nobody listened.
         """
         self._workers = info.workers
         known = {entry.transport: entry for entry in table.transports}
         wanted: dict[Remove, None] = {}
         rows = []
         for runtime in self._rooms.values():
-            rows += runtime.rows()
+            rows += [] if fresh else runtime.rows()
             wanted |= dict.fromkeys(runtime.row_keys())
             runtime.post(ROOM, Letter.of(PlaneStarted(workers=info.workers)))
         for key in [key for key in wanted if key.kind == "transport"]:

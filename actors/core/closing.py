@@ -1,7 +1,7 @@
 """Who closes whom: the cascade of a removal, as one pure walk over the directory.
 
-docs/closing.md has the table of all paths; tests/unit/test_closing.py has a test
-for each of its rows.
+docs/closing.md has the table of all paths; tests/scenario/test_closing.py lives
+through each of its rows.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from tests.simulation.schedule import run_seeded
 from tests.simulation.world import World
 
 STEPS = int(os.environ.get("REPRISE_SIMULATION_STEPS", "150"))
-SEEDS = int(os.environ.get("REPRISE_SIMULATION_SEEDS", "60"))
+SEEDS = int(os.environ.get("REPRISE_SIMULATION_SEEDS", "40"))
 ONE = os.environ.get("REPRISE_SIMULATION_SEED")
 CHUNK = 20
 """Worlds in one test, so that a long run does not list thousands."""

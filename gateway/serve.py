@@ -49,6 +49,7 @@ from media.dtls import DtlsContext
 from media.interface import PlaneDown, PlaneUp
 from media.plane_client import Plane
 from media.plane_process import PlaneProcess, PlaneStartError, plane_command
+from protocol.behaviours import CURRENT
 from protocol.envelope import ENTROPY_BYTES
 from protocol.messages import RoomSettings, TransportSettings
 from protocol.negotiation.router import MEDIA_CODECS, router_capabilities
@@ -285,6 +286,7 @@ class _Server:
             consumers_per_peer_max=rooms.consumers_per_peer_max,
             resume_grace_ns=rooms.resume_grace_s * _NS_PER_S,
             empty_room_linger_ns=rooms.room_linger_s * _NS_PER_S,
+            behaviours=CURRENT,
         )
 
     async def _run_system(

@@ -54,6 +54,11 @@ def version_of(type_name: str) -> int:
     return _VERSIONS.get(type_name, 1)
 
 
+def knows(type_name: str, version: int) -> bool:
+    """Whether this program can decode a version of a type."""
+    return type_name in _TYPES and version <= version_of(type_name)
+
+
 def decode(type_name: str, version: int, data: bytes) -> Any:
     """The message or event in a payload, upcast to today's shape.
 

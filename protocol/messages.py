@@ -43,6 +43,8 @@ class RoomSettings(Struct, frozen=True, kw_only=True):
     """How long a peer without a socket stays."""
     empty_room_linger_ns: int = 15_000_000_000
     """How long a room without peers stays."""
+    behaviours: tuple[int, ...] = ()
+    """Numbers of `protocol.behaviours` that the room was opened with."""
 
 
 class _Message(Struct, frozen=True, kw_only=True):

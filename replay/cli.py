@@ -19,6 +19,7 @@ _COMMANDS = {
     "why": "Tell why something happened, and what came of it.",
     "export": "Write the log in formats that other tools read.",
     "stats": "Tell who took part, when media began, and what went wrong.",
+    "verify": "Verify that a log is whole, and that today's code decides the same.",
 }
 """By name, in the order of the help; each stands in the module of its name."""
 

@@ -1,0 +1,74 @@
+"""Long logs to measure with: a room of some people in which something happens all the time.
+
+Drawn from a seed and decided by the deciders, so they fold and verify. The course is that of real
+rooms: scores of every stream about once a second, now and then a layer, a pause, a keyframe, a
+viewer who leaves and another who comes.
+"""
+
+import sys
+from pathlib import Path
+from random import Random
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from protocol.commands import PauseConsumer, RequestConsumerKeyFrame, ResumeConsumer
+from protocol.notices import ConsumerScore, KeyFrameRequested, LayersChanged, ProducerScore
+from tests.replay.sessions import Session
+
+
+def long_session(*, people: int, envelopes: int, publishers: int = 2, seed: int = 1) -> Session:
+    """A session of at least so many envelopes."""
+    session = Session("long", seed=seed)
+    random = Random(seed)
+    hosts = [session.join(f"host {n}") for n in range(publishers)]
+    producers = []
+    for host in hosts:
+        sending = session.transport(host)
+        producers += [session.produce(host, sending, kind) for kind in ("audio", "video")]
+    viewers = {}
+
+    def come():
+        viewer = session.join("viewer")
+        receiving = session.transport(viewer, "recv")
+        viewers[viewer] = [session.consume(viewer, receiving, each) for each in producers]
+
+    for _ in range(people - publishers):
+        come()
+    while session.position < envelopes:
+        session.wait(1)
+        for producer in producers:
+            score = ProducerScore(producer=producer, scores=(random.randrange(5, 11),))
+            session.to_producer(producer, score)
+        for viewer in list(viewers):
+            _second(session, random, viewer, viewers[viewer])
+        if random.random() < 0.02:
+            gone = random.choice(list(viewers))
+            del viewers[gone]
+            session.leave(gone)
+            come()
+        if random.random() < 0.1:
+            producer = random.choice(producers)
+            asked = KeyFrameRequested(producer=producer, encoding=0, requests=2)
+            session.to_producer(producer, asked)
+    return session
+
+
+def _second(session, random, viewer, consumers):
+    """Let a second of a viewer pass."""
+    for consumer in consumers:
+        if random.random() < 0.8:
+            score = ConsumerScore(
+                consumer=consumer, score=random.randrange(11), producer_score=random.randrange(11)
+            )
+            session.to_consumer(consumer, score)
+    chance = random.random()
+    consumer = random.choice(consumers)
+    if chance < 0.02:
+        session.to_consumer(
+            consumer, LayersChanged(consumer=consumer, spatial_layer=1, temporal_layer=2)
+        )
+    elif chance < 0.03:
+        session.ask(PauseConsumer(peer=viewer, consumer=consumer))
+        session.ask(ResumeConsumer(peer=viewer, consumer=consumer))
+    elif chance < 0.04:
+        session.ask(RequestConsumerKeyFrame(peer=viewer, consumer=consumer))

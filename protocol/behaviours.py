@@ -1,0 +1,20 @@
+"""Behaviours: changes of mind, numbered, so that old sessions still verify.
+
+A decider that decides otherwise than before, on purpose, would not say again what old logs say. So
+the change gets the next number here; rooms that are opened from then on have it in their settings,
+which are in the log; and the decider asks for it:
+
+    if Behaviour.NAME in state.settings.behaviours:
+        …  # as decided now
+    else:
+        …  # as sessions before it were decided
+
+What is no change of mind needs no number: a new command or event, a fault that broke an invariant
+(its log shows `ActorFailed`). Numbers are never given again. A number and the old branch may go
+once no log that is kept has been written without it.
+"""
+
+from __future__ import annotations
+
+CURRENT: tuple[int, ...] = ()
+"""All numbers that newly opened rooms have, rising."""

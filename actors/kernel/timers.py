@@ -10,6 +10,9 @@ import trio
 
 from actors.kernel.interfaces import Clock
 
+_STALE_MAX = 64
+"""Deadlines that may be moved or cancelled before anyone cares."""
+
 
 class Timers:
     """Calls back when deadlines are reached. Setting a key anew moves its deadline."""
@@ -21,10 +24,16 @@ class Timers:
         self._serial = count()
         self._changed = trio.Event()
 
+    def __len__(self) -> int:
+        """How many deadlines are set."""
+        return len(self._set)
+
     def set(self, key: Hashable, at_ns: int, fire: Callable[[], None]) -> None:
         """Call `fire` once when the clock reaches `at_ns`, in nanoseconds since the epoch."""
         serial = next(self._serial)
         self._set[key] = (serial, fire)
+        if len(self._heap) > 2 * len(self._set) + _STALE_MAX:
+            self._sweep()
         heapq.heappush(self._heap, (at_ns, serial, key))
         if self._heap[0][1] == serial:
             self._changed.set()
@@ -32,6 +41,14 @@ class Timers:
     def cancel(self, key: Hashable) -> None:
         """Forget a deadline; no error if there is none."""
         self._set.pop(key, None)
+
+    def _sweep(self) -> None:
+        """Drop what was moved or cancelled, before it outweighs the rest."""
+        live = self._set
+        self._heap = [
+            entry for entry in self._heap if entry[2] in live and live[entry[2]][0] == entry[1]
+        ]
+        heapq.heapify(self._heap)
 
     async def run(self) -> None:
         """Fire what is due until cancelled."""

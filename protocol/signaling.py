@@ -28,6 +28,9 @@ Subprotocol = Literal["reprise.v1.msgpack", "reprise.v1.json"]
 
 REQUEST_ID_MAX = 2**53
 
+WORDS_MAX = 240
+"""Letters of an error that a refusal repeats."""
+
 
 class CloseCode(IntEnum):
     """Why the server closes a socket (RFC 6455, 7.4: 4000 and above are ours)."""
@@ -109,7 +112,7 @@ def decode_request(subprotocol: Subprotocol, frame: bytes | str) -> Request | Ba
     try:
         return msgspec.convert(tree, Request)
     except msgspec.ValidationError as error:
-        return _bad(f"not a request: {error}", _id_in(tree))
+        return _bad(f"not a request: {_in_short(error)}", _id_in(tree))
 
 
 def command_of(
@@ -140,7 +143,7 @@ def command_of(
     try:
         command = cast("Command", msgspec.convert(data, kind))
     except (msgspec.ValidationError, RecursionError) as error:
-        return Refusal(RefusalCode.INVALID_DATA, f"{request.method}: {error}")
+        return Refusal(RefusalCode.INVALID_DATA, f"{request.method}: {_in_short(error)}")
     return command
 
 
@@ -191,6 +194,14 @@ def _refuse_extension(code: int, _data: bytes) -> Any:
 
 def _bad(message: str, request_id: int | None = None) -> BadFrame:
     return BadFrame(refusal=Refusal(RefusalCode.MALFORMED_FRAME, message), id=request_id)
+
+
+def _in_short(error: Exception) -> str:
+    """What an error says, without most of a long value that it quotes."""
+    words = str(error)
+    if len(words) <= WORDS_MAX:
+        return words
+    return f"{words[: WORDS_MAX // 2]} … {words[-WORDS_MAX // 2 :]}"
 
 
 def _id_in(tree: object) -> int | None:

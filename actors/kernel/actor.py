@@ -335,8 +335,16 @@ class Actor:
                 letter.slot.resolve(unwritten(error))
         self._held[: len(letters)] = kept
         await self._rebuild()
-        if kept:
-            await trio.sleep(RETRY_S)
+        if not kept:
+            return
+        await trio.sleep(RETRY_S)
+        # Clients need not wait behind what is tried until it succeeds.
+        waiting = [letter for letter in self._held if letter.request]
+        waiting += self.mailbox.take_nowait(lambda letter: letter.request)
+        self._held = [letter for letter in self._held if not letter.request]
+        for letter in waiting:
+            if letter.slot is not None:
+                letter.slot.resolve(unwritten(error))
 
     async def _failed(self, error: Exception) -> None:
         """The oldest letter broke the decider: say so in the log, and go on from the events."""

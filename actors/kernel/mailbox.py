@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import trio
@@ -60,6 +61,13 @@ class Mailbox(Generic[T]):
         else:
             await trio.lowlevel.checkpoint()
         return [self._letters.popleft() for _ in range(min(most, len(self._letters)))]
+
+    def take_nowait(self, wanted: Callable[[T], bool]) -> list[T]:
+        """Take out the letters that are wanted, oldest first; the others stay in their order."""
+        taken = [letter for letter in self._letters if wanted(letter)]
+        if taken:
+            self._letters = deque(letter for letter in self._letters if not wanted(letter))
+        return taken
 
     def close(self) -> list[T]:
         """Take no more letters, and give back those that nobody will read."""

@@ -110,6 +110,23 @@ async def test_what_the_house_itself_says_is_kept_until_the_disk_has_space(
         await stage.check_rebuilt()
 
 
+async def test_requests_do_not_wait_behind_what_is_kept(autojump_clock: Any) -> None:
+    async with staged() as (stage, nursery):
+        host = await joined(stage)
+        send = await host.transport("send")
+        for _ in range(4):
+            stage.store.fail_next_append(StoreFull("no space"))
+        stage.plane.inject(IceStateChanged(transport=send, state="connected", remote="192.0.2.9:1"))
+        await stage.settle()
+        asking = Asking(stage, nursery, RestartIce(peer=host.peer, transport=send))
+        await trio.sleep(1)
+        assert asking.code == RefusalCode.STORAGE_UNAVAILABLE
+        await trio.sleep(2)
+        assert stage.actor(transport_address(send)).state.ice_state == "connected"
+        await stage.met(RestartIce(peer=host.peer, transport=send))
+        await stage.check_rebuilt()
+
+
 async def test_a_start_survives_a_full_disk_and_its_client_is_answered_once(
     autojump_clock: Any,
 ) -> None:

@@ -67,3 +67,12 @@ async def test_a_closed_mailbox_gives_back_what_is_left_and_takes_no_more() -> N
     assert mailbox.close() == []
     with pytest.raises(MailboxClosed):
         mailbox.post_nowait(2, request=False)
+
+
+async def test_some_letters_can_be_taken_out_of_turn() -> None:
+    mailbox: Mailbox[int] = Mailbox()
+    for number in range(6):
+        mailbox.post_nowait(number, request=False)
+    assert mailbox.take_nowait(lambda number: number % 2 == 1) == [1, 3, 5]
+    assert mailbox.take_nowait(lambda number: number > 9) == []
+    assert await mailbox.receive(9) == [0, 2, 4]

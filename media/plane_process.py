@@ -199,8 +199,15 @@ class PlaneProcess:
     async def _run_once(self, on_up: Callable[[PlaneInfo], None]) -> None:
         """Find or start a plane, serve one connection, and say how it ended."""
         stream, fresh = await self._find_or_start()
+        came_up = False
+
+        def note_up(info: PlaneInfo) -> None:
+            nonlocal came_up
+            came_up = True
+            on_up(info)
+
         try:
-            reason = await self._plane.serve(stream, fresh=fresh, on_up=on_up)
+            reason = await self._plane.serve(stream, fresh=fresh, on_up=note_up)
         except PlaneRefused as refused:
             if not await self._end_process():
                 raise PlaneStartError(f"a plane refuses us ({refused}) and does not end") from None
@@ -210,8 +217,11 @@ class PlaneProcess:
             return
         assert self._process is not None
         if await self._process.wait_dead(DEATH_WAIT_S):
-            await self._plane.report_down(self._process.exit_reason or reason, lost=True)
+            why = self._process.exit_reason or reason
             self._forget_process()
+            if fresh and not came_up:
+                raise PlaneStartError(f"the plane ended with {why}: {self._last_log_line()}")
+            await self._plane.report_down(why, lost=True)
         else:
             await self._plane.report_down(reason, lost=False)
 

@@ -1,7 +1,8 @@
 """A plane process without packets, which speaks the socket's protocol: `python -m` it.
 
 It shows what the supervisor does with planes that misbehave in ways that the
-native one does not: another protocol, deaf to Quit and SIGTERM, dead on start.
+native one does not: another protocol, deaf to Quit and SIGTERM, dead on start
+or as soon as it is spoken to.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ class OrderFrame(msgspec.Struct):
 
 
 class StandIn:
-    def __init__(self, *, protocol: int, deaf: bool) -> None:
+    def __init__(self, *, protocol: int, deaf: bool, last_words: str) -> None:
         self.protocol = protocol
+        self.last_words = last_words
         self.deaf = deaf
         self.table = FakeTable()
         self.info = PlaneInfo(
@@ -66,6 +68,10 @@ class StandIn:
 
     async def answer(self, order: Order, stream: trio.SocketStream) -> Any:
         match order:
+            case Hello() if self.last_words:
+                sys.stderr.write(self.last_words + "\n")
+                sys.stderr.flush()
+                os._exit(3)
             case Hello(protocol=protocol):
                 if protocol != self.protocol:
                     return {"error": {"code": "protocol_mismatch", "message": "another one"}}
@@ -96,13 +102,16 @@ async def main() -> None:
     parser.add_argument("--protocol", type=int, default=PLANE_PROTOCOL)
     parser.add_argument("--deaf", action="store_true")
     parser.add_argument("--fail", default="")
+    parser.add_argument("--fail-at-hello", default="")
     arguments = parser.parse_args()
     if arguments.fail:
         sys.stderr.write(arguments.fail + "\n")
         sys.exit(3)
     if arguments.deaf:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    plane = StandIn(protocol=arguments.protocol, deaf=arguments.deaf)
+    plane = StandIn(
+        protocol=arguments.protocol, deaf=arguments.deaf, last_words=arguments.fail_at_hello
+    )
     listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     await listener.bind(arguments.socket)
     listener.listen()

@@ -217,6 +217,15 @@ async def test_a_plane_that_dies_at_its_start_is_told_in_one_line(directory: Pat
     assert str(caught.value) == "the plane ended with exit 3: address in use: 127.0.0.1:10000"
 
 
+async def test_a_plane_that_dies_when_first_spoken_to_is_told_in_one_line(
+    directory: Path,
+) -> None:
+    process = process_of(new_plane(), directory, "--fail-at-hello", "no such device")
+    with trio.fail_after(10), pytest.raises(PlaneStartError) as caught:
+        await process.run()
+    assert str(caught.value) == "the plane ended with exit 3: no such device"
+
+
 async def test_a_command_that_is_not_there_is_told(directory: Path) -> None:
     process = PlaneProcess(
         new_plane(),

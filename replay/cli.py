@@ -17,6 +17,7 @@ _COMMANDS = {
     "diff": "Show what changed in a room between two instants.",
     "find": "Find the first position at which an expression over the state holds.",
     "why": "Tell why something happened, and what came of it.",
+    "what-if": "Tell what would have been decided with other settings.",
     "export": "Write the log in formats that other tools read.",
     "stats": "Tell who took part, when media began, and what went wrong.",
     "verify": "Verify that a log is whole, and that today's code decides the same.",

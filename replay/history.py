@@ -96,6 +96,15 @@ class History:
             return resolve(found, self)
         return self._reader.position_at(self.room, time_of(found, self))
 
+    def decision_end(self, position: int) -> int:
+        """The position of the last event of the decision that a position belongs to."""
+        for batch in self._reader.batches(self.room, position):
+            for envelope in batch:
+                if envelope.kind == "message":
+                    return envelope.position - 1
+            position = batch[-1].position
+        return position
+
     def at(self, position: int, progress: Progress = _ignore) -> Fold:
         """Fold the log up to and with a position; the result is the caller's to go on with."""
         fold, size = self._nearest(position)

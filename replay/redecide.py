@@ -102,9 +102,14 @@ class Redecider:
             return
         self._events.append(envelope)
 
-    def finish(self) -> Verdict:
-        """Tell what came of it, when all envelopes were taken."""
-        self._settle()
+    def finish(self, *, cut: bool = False) -> Verdict:
+        """Tell what came of it, when all envelopes were taken.
+
+        `cut` says that the log goes on where it cannot be read: then the events of the last
+        message may be missing, and it is left out.
+        """
+        if not cut:
+            self._settle()
         return Verdict(
             messages=self._messages, failures=self._failures, divergence=self._divergence
         )

@@ -79,7 +79,7 @@ def verify(reader: LogReader, room: str, progress: Progress = _ignore) -> RoomVe
             progress(position)
     except LogDamaged as error:
         damage = str(error)
-    verdict = redecider.finish()
+    verdict = redecider.finish(cut=damage is not None or unknown is not None)
     return RoomVerdict(
         room=room,
         position=position,

@@ -28,7 +28,7 @@ from protocol import codec
 from protocol.answers import Entered
 from protocol.commands import Command, Consume, CreateTransport, Join, Produce, Resume
 from protocol.envelope import Envelope
-from protocol.ids import ROOM, Address
+from protocol.ids import ROOM, Address, consumer_address, producer_address
 from protocol.messages import RoomSettings, SocketLost
 from protocol.orders import removal_of
 from protocol.refusals import Refusal
@@ -251,6 +251,14 @@ class Stage:
                 assert consumer.peer in state.peers
             for producer in state.producers.values():
                 assert producer.transport in state.transports
+            actors = runtime.actors
+            for name, entry in state.producers.items():
+                source = actors[producer_address(name)].state
+                assert entry.paused == source.paused, name
+                assert state.streaming or not source.active, name
+            for name, link in state.consumers.items():
+                sink = actors[consumer_address(name)].state
+                assert sink.producer_paused == state.producers[link.producer].paused, name
             for name, transport in state.transports.items():
                 assert name in state.peers[transport.peer].transports
             for address in runtime.actors:

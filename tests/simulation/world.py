@@ -188,7 +188,7 @@ class World:
             (4, self._disk_holds),
             (6, self._time_passes),
             (1, self._someone_is_evicted),
-            (1, self._crash),
+            (2, self._crash),
         ]
         if self.random.random() < 0.001:
             happenings = [(1, self._log_is_damaged)]
@@ -542,6 +542,7 @@ class World:
             theirs = {p: e.paused for p, e in state.producers.items() if e.peer != person.peer}
             assert person.producers == theirs
             assert person.streaming == state.streaming
+            assert person.attachment == state.peers[person.peer].attachment
 
     async def check_ending(self) -> None:
         """When all are gone and time has passed, nothing is left anywhere."""

@@ -17,7 +17,9 @@ from typing import Any, Self
 
 import msgspec
 import pytest
+from aioice import stun
 
+from protocol.notices import IceStateChanged, Notice
 from protocol.orders import (
     FRAME_BYTES_MAX,
     PLANE_PROTOCOL,
@@ -229,6 +231,33 @@ def test_without_a_controller_it_ends_after_the_grace_that_hello_named(path: Pat
 def test_it_waits_for_its_first_controller_only_so_long(path: Path) -> None:
     with running(path, grace_ms=2_000) as process:
         assert end_of(process) == (0, "")
+
+
+def test_what_happens_without_a_controller_is_told_to_the_next_one(path: Path) -> None:
+    with running(path), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.settimeout(WITHIN_S)
+        peer.bind(("127.0.0.1", 0))
+        with Controller(path) as first:
+            info = info_of(first.ask(HELLO, transport("a", 1))[0])
+        worker = info.workers[1]
+        check = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
+        check.attributes["USERNAME"] = "ua:peer"
+        check.attributes["ICE-CONTROLLING"] = 1
+        check.attributes["USE-CANDIDATE"] = None
+        check.add_message_integrity(b"p" * 22)
+        peer.sendto(bytes(check), (worker.host, worker.port))
+        answer = stun.parse_message(peer.recv(2048))
+        assert answer.message_class == stun.Class.RESPONSE
+        assert answer.attributes["XOR-MAPPED-ADDRESS"] == peer.getsockname()
+        with Controller(path) as second:
+            second.send(HELLO)
+            frame: dict[str, Any] = {}
+            while "notices" not in frame:
+                frame = second.read()
+            remote = "{}:{}".format(*peer.getsockname())
+            assert msgspec.convert(frame["notices"], list[Notice]) == [
+                IceStateChanged(transport="a", state="connected", remote=remote)
+            ]
 
 
 def test_another_protocol_is_refused_and_its_connection_closed(path: Path) -> None:

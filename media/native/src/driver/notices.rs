@@ -16,6 +16,7 @@ pub const DTLS_BYTES_MAX: usize = 1024 * 1024;
 /// A state notice replaces an older one of the same type about the same entry,
 /// for only the newest is true. When the queue is full, the oldest notice is
 /// dropped and counted: a controller that lagged that far asks with `Describe`.
+/// What was said while there was no controller waits for the next one.
 #[derive(Debug, Default)]
 pub struct NoticeQueue {
     /// `None` where a notice was replaced by a newer one.
@@ -64,27 +65,9 @@ impl NoticeQueue {
         None
     }
 
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.queue.iter().all(Option::is_none)
-    }
-
     /// Notices that were dropped because the queue was full.
     pub fn dropped(&self) -> u64 {
         self.dropped
-    }
-
-    /// Forgets all, for a new controller begins with `Describe`.
-    ///
-    /// DTLS records stay: their handshake may be taken over.
-    pub fn clear_state(&mut self) {
-        let kept = mem::take(self);
-        self.dropped = kept.dropped;
-        for notice in kept.queue.into_iter().flatten() {
-            if matches!(notice, Notice::DtlsReceived { .. }) {
-                self.push(notice);
-            }
-        }
     }
 
     fn take_front(&mut self) -> Option<Notice> {

@@ -36,8 +36,12 @@ pub(super) fn handle_stun(engine: &mut Engine, now_ns: u64, remote: SocketAddr, 
             let transport = engine.table.transports.get_mut(key).expect("verified");
             transport.counters.stun_requests += 1;
             let integrity = transport.ice.key_of(&ufrag).expect("verified with it");
-            let transaction_id = message.transaction_id();
-            stun::write_binding_success(&mut engine.scratch_vec, transaction_id, remote, integrity);
+            stun::write_binding_success(
+                &mut engine.scratch_vec,
+                message.transaction_id(),
+                seen_as(remote),
+                integrity,
+            );
             engine.outbox.push(key, remote, &engine.scratch_vec);
             accept(engine, now_ns, key, remote, &ufrag, message.use_candidate());
         }
@@ -46,6 +50,11 @@ pub(super) fn handle_stun(engine: &mut Engine, now_ns: u64, remote: SocketAddr, 
             answer_error(engine, now_ns, remote, &refused, &message);
         }
     }
+}
+
+/// The address as the peer knows it: on a dual-stack socket IPv4 peers show as mapped ones.
+fn seen_as(remote: SocketAddr) -> SocketAddr {
+    SocketAddr::new(remote.ip().to_canonical(), remote.port())
 }
 
 fn verify(engine: &Engine, message: &Message<'_>) -> Result<(TransportKey, String), Refused> {

@@ -9,7 +9,7 @@ use super::routes::{Label, Route, StreamKind, Unrouted};
 use super::rtcp_out;
 use super::table::{ProducerKey, TransportKey};
 use super::timers::Timer;
-use crate::codec::inspect;
+use crate::codec::{Codec, inspect};
 use crate::rtp::{HeaderExtensions, RtpHeader, RtpPacket, restore_rtx};
 use crate::srtp::SrtpError;
 use crate::wire::notices::Notice;
@@ -272,7 +272,7 @@ fn store(
         }
         _ => !empty,
     };
-    let is_key_frame = start && producer.row.kind == crate::wire::orders::Kind::Video;
+    let is_key_frame = start && codec.codec.is_some_and(Codec::needs_keyframe);
     let sequence = reception.unwrapper.unwrap(header.sequence_number);
     if cache.lookup(sequence, now_ns).is_some() {
         counters.discarded += 1;

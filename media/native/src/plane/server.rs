@@ -298,13 +298,6 @@ impl Server {
         if let Some(old) = self.controller.filter(|&old| old != id) {
             self.close(old);
         }
-        if self.controller != Some(id) {
-            // The new one asks for the table; what was said before is in there.
-            self.notices
-                .lock()
-                .expect("a holder of the notices never panics")
-                .clear_state();
-        }
         self.controller = Some(id);
         self.grace = Duration::from_millis(hello.grace_ms);
         self.grace_ends = None;

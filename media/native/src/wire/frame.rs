@@ -127,3 +127,61 @@ impl FrameReader {
         Ok(Some(body))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_come_out_whole_however_their_bytes_come_in() {
+        let notice = |n: u32| NoticeFrame {
+            notices: vec![Notice::KeyFrameRequested {
+                producer: "p".into(),
+                encoding: 0,
+                requests: n,
+            }],
+        };
+        let mut stream = Vec::new();
+        for n in 0..5 {
+            append_frame(&mut stream, &notice(n)).expect("short");
+        }
+        for step in [1, 3, 7, 64, stream.len()] {
+            let mut reader = FrameReader::default();
+            let mut seen = Vec::new();
+            for bytes in stream.chunks(step) {
+                reader.push(bytes);
+                while let Some(body) = reader.poll_frame().expect("well formed") {
+                    seen.push(rmp_serde::from_slice::<NoticeFrame>(&body).expect("a frame"));
+                }
+            }
+            assert_eq!(seen, (0..5).map(notice).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn announced_excess_is_refused_before_it_comes() {
+        let mut reader = FrameReader::default();
+        reader.push(&(FRAME_BYTES_MAX as u32 + 1).to_be_bytes());
+        let refused = reader.poll_frame();
+        assert_eq!(refused, Err(FrameError::TooLong(FRAME_BYTES_MAX + 1)));
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_what_is_printed() {
+        let keys = super::super::orders::SetSrtpKeys {
+            transport: "t".into(),
+            profile: super::super::orders::SrtpProfile::AeadAes128Gcm,
+            local: super::super::orders::Secret::new(*b"hidden-hidden-hidden"),
+            remote: super::super::orders::Secret::new(*b"hidden-hidden-hidden"),
+        };
+        let ice = super::super::orders::IceCredentials {
+            ufrag: "u".into(),
+            pwd: "hidden".into(),
+        };
+        let printed = format!("{keys:?} {ice:?}");
+        assert!(
+            !printed.contains("hidden") && !printed.contains("104"),
+            "{printed}"
+        );
+    }
+}

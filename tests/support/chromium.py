@@ -148,8 +148,7 @@ class Tab:
 
     def assert_plays(self, frames: int = 10) -> None:
         """Video moves on the screen: new frames, another picture, and time goes on."""
-        self.wait("(probe.now?.pixels ?? null) !== null")
-        self.mark("plays")
+        self.wait("probe.markPicture('plays')")
         self.wait_grown("framesDecoded", frames, "plays")
         self.wait_grown("currentTime", 0.3, "plays")
         self.wait("probe.changed('plays') > 0.002")

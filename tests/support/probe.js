@@ -13,6 +13,8 @@
       marks.set(name, probe.now);
       return probe.now;
     },
+    /** The same, once there is a picture; says whether there was. */
+    markPicture: (name) => Boolean(probe.now?.pixels && probe.mark(name)),
     /** By how much a figure has grown since the mark. */
     grown: (name, field) => (probe.now?.[field] ?? 0) - (marks.get(name)?.[field] ?? 0),
     /** Share of the picture's points that changed visibly since the mark. */

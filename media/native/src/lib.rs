@@ -23,6 +23,7 @@ pub mod rtp;
 pub mod sequence;
 pub mod srtp;
 pub mod stun;
+pub mod telemetry;
 pub mod twcc;
 pub mod wire;
 

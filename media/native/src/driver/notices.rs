@@ -102,10 +102,12 @@ fn subject(notice: &Notice) -> Option<(&str, u32)> {
         } => Some((producer, *encoding)),
         Notice::ProducerActivityChanged { producer, .. }
         | Notice::ProducerScore { producer, .. } => Some((producer, 0)),
-        Notice::ConsumerScore { consumer, .. } | Notice::LayersChanged { consumer, .. } => {
-            Some((consumer, 0))
-        }
-        Notice::DtlsReceived { .. } | Notice::KeyFrameRequested { .. } => None,
+        Notice::ConsumerScore { consumer, .. }
+        | Notice::LayersChanged { consumer, .. }
+        | Notice::ConsumerFrozen { consumer, .. } => Some((consumer, 0)),
+        Notice::DtlsReceived { .. }
+        | Notice::KeyFrameRequested { .. }
+        | Notice::Telemetry { .. } => None,
     }
 }
 

@@ -139,6 +139,22 @@ impl<T> Arena<T> {
         self.slots.len() - self.free.len()
     }
 
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (Key<T>, &T)> {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(index, slot)| {
+            let key = Key {
+                index: index as u32,
+                generation: slot.generation,
+                entry: PhantomData,
+            };
+            slot.entry.as_ref().map(|entry| (key, entry))
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().filter_map(|slot| slot.entry.as_ref())
     }

@@ -9,6 +9,8 @@ pub struct Config {
     pub seed: u64,
     /// Unix time at monotonic time zero, in ns. Only makes sender reports true.
     pub unix_offset_ns: u64,
+    /// Whether rooms are sampled once a second.
+    pub telemetry: bool,
     /// Bounds of the tables.
     pub limits: Limits,
 }
@@ -20,6 +22,7 @@ impl Config {
             worker,
             seed,
             unix_offset_ns: 0,
+            telemetry: true,
             limits: Limits::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! One viewer's copy of a producer.
 
+use super::freeze::FreezeWatch;
 use super::meter::{Budget, RateMeter};
 use super::picture::PictureNumbers;
 use super::rewrite::Rewriter;
@@ -57,6 +58,7 @@ pub(crate) struct Consumer {
     pub(crate) selection: Selection,
     pub(crate) last_payload_type: Option<u8>,
     pub(crate) meter: RateMeter,
+    pub(crate) freeze: FreezeWatch,
     pub(crate) counters: OutboundCounters,
     pub(crate) reported: Reported,
     pub(crate) report_due_ns: u64,

@@ -190,6 +190,11 @@ impl Drops {
         self.0[reason as usize]
     }
 
+    /// How many were dropped.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
     /// The reasons that occurred, by their words.
     pub fn by_word(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let counted = DropReason::ALL

@@ -29,6 +29,11 @@ impl RateMeter {
             .sum()
     }
 
+    /// When something was last recorded, to an eighth of a second; 0 if nothing was.
+    pub(crate) fn last_ns(&self) -> u64 {
+        self.newest * BUCKET_NS
+    }
+
     fn advance(&mut self, now_ns: u64) {
         let now = now_ns / BUCKET_NS;
         let steps = now.saturating_sub(self.newest).min(BUCKETS as u64);

@@ -45,6 +45,7 @@ mod consumer;
 mod encoding;
 mod error;
 mod forward;
+mod freeze;
 mod ice;
 mod keyframe;
 mod layers;
@@ -59,6 +60,7 @@ mod rewrite;
 mod routes;
 mod rtcp_in;
 mod rtcp_out;
+mod sampling;
 mod selection;
 mod serve;
 mod stats;
@@ -83,6 +85,7 @@ use self::forward::Fanout;
 use self::meter::Budget;
 use self::outbox::Outbox;
 use self::random::Random;
+use self::sampling::Sampler;
 use self::table::{Table, TransportKey};
 use self::timers::{Timer, Timers};
 use crate::demux::{DatagramKind, classify};
@@ -143,6 +146,7 @@ pub struct Engine {
     /// Drops that belong to no transport.
     drops: Drops,
     stun_error_budget: Budget,
+    sampler: Sampler,
     scratch: Box<[u8]>,
     scratch_vec: Vec<u8>,
     /// The time of the last `handle_*`.
@@ -167,6 +171,7 @@ impl Engine {
             fanout: Fanout::default(),
             drops: Drops::default(),
             stun_error_budget: Budget::new(config.limits.stun_errors_per_second_max),
+            sampler: Sampler::default(),
             scratch: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
             scratch_vec: Vec::with_capacity(DATAGRAM_BYTES_MAX),
             now_ns: 0,
@@ -181,6 +186,7 @@ impl Engine {
     /// An [`OrderError`]; the tables are then as before.
     pub fn handle_order(&mut self, now_ns: u64, order: Order) -> Result<Answer, OrderError> {
         self.now_ns = self.now_ns.max(now_ns);
+        self.arm_sampling(now_ns);
         apply::apply(self, now_ns, order)
     }
 
@@ -222,6 +228,7 @@ impl Engine {
                 Timer::Feedback(key) => rtcp_out::send_feedback(self, key),
                 Timer::Losses(key, encoding) => receive::handle_losses(self, now_ns, key, encoding),
                 Timer::KeyFrame(key, encoding) => self.serve_keyframe(now_ns, key, encoding),
+                Timer::Sample => sampling::handle_sample(self, now_ns),
             }
         }
     }
@@ -299,6 +306,7 @@ impl Engine {
                 .get_mut(key)
                 .and_then(|one| one.encodings.get_mut(usize::from(encoding)))
                 .map(|one| &mut one.keyframes_timer),
+            Timer::Sample => Some(&mut self.sampler.timer),
         };
         armed.is_some_and(|armed| armed.fired(at_ns))
     }

@@ -13,6 +13,7 @@
 use super::DATAGRAM_BYTES_MAX;
 use super::Engine;
 use super::encoding::{Encoding, score_of};
+use super::freeze;
 use super::rtcp_in::SCORE_INTERVAL_NS;
 use super::table::{ConsumerKey, ProducerKey, TransportKey};
 use super::timers::Timer;
@@ -154,6 +155,7 @@ pub(super) fn handle_tick(engine: &mut Engine, now_ns: u64, key: TransportKey) {
         }
     }
     if !consumers.is_empty() {
+        freeze::look(engine, now_ns, &consumers);
         send_sender_reports(engine, now_ns, key, &consumers);
     }
 }

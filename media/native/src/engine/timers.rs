@@ -23,6 +23,8 @@ pub(crate) enum Timer {
     Losses(ProducerKey, u8),
     /// A keyframe request that had to wait.
     KeyFrame(ProducerKey, u8),
+    /// Telemetry of all rooms.
+    Sample,
 }
 
 /// When a timer of one owner is due, if it is armed.

@@ -99,4 +99,20 @@ pub enum Notice {
         /// Askers since the last one; 0 for a repetition.
         requests: u32,
     },
+    /// Nothing was sent to a consumer for 2.5 s though its producer's packets flow, or again.
+    ConsumerFrozen {
+        /// The consumer's id.
+        consumer: String,
+        /// Whether nothing is sent.
+        frozen: bool,
+    },
+    /// What the streams of a room did in the last second, see [`crate::telemetry`].
+    Telemetry {
+        /// The room.
+        room: String,
+        /// When the second ended, in ns since the Unix epoch.
+        at_ns: u64,
+        /// One frame.
+        data: ByteBuf,
+    },
 }

@@ -155,6 +155,9 @@ pub struct SetTransport {
     /// For the DTLS driver in Python; ignored here.
     #[serde(default)]
     pub fingerprints: Vec<(String, String)>,
+    /// The room that it belongs to; without one there is no telemetry of it.
+    #[serde(default)]
+    pub room: String,
 }
 
 /// Keys of a finished DTLS handshake (RFC 5764, 4.2), each key followed by its salt.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::super::Engine;
 use super::super::consumer::{Consumer, OutboundCounters, Reported, RtxStream};
 use super::super::error::OrderError;
+use super::super::freeze::FreezeWatch;
 use super::super::meter::{Budget, RateMeter};
 use super::super::picture::PictureNumbers;
 use super::super::random::Random;
@@ -208,6 +209,7 @@ fn insert_consumer(
         selection: Selection::default(),
         last_payload_type: None,
         meter: RateMeter::default(),
+        freeze: FreezeWatch::default(),
         counters: OutboundCounters::default(),
         reported: Reported::default(),
         report_due_ns: 0,

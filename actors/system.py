@@ -156,7 +156,7 @@ class System:
             return Refusal(RefusalCode.LIMIT_REACHED, f"the limit of rooms is {self._rooms_max}")
         runtime = RoomRuntime(room, self._services)
         self._add(runtime)
-        runtime.open(OpenRoom(settings=self._settings, workers=self._workers))
+        runtime.open(OpenRoom(settings=self._settings, workers=self._workers, room=room))
         self._start(runtime)
         return runtime
 

@@ -16,7 +16,8 @@ import secrets
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -53,14 +54,18 @@ from protocol.behaviours import CURRENT
 from protocol.envelope import ENTROPY_BYTES
 from protocol.messages import RoomSettings, TransportSettings
 from protocol.negotiation.router import MEDIA_CODECS, router_capabilities
+from protocol.notices import Telemetry
 from protocol.store_error import StoreError
 from protocol.transport_parameters import DtlsFingerprint
+from replay.side_store import Retention
 from replay.store import SqliteStore
+from replay.telemetry_store import TelemetryStore
 
 STOP_REASON = "server_stopped"
 PLANE_SOCKET = "plane.sock"
 PLANE_LOG = "plane.log"
 _NS_PER_S = 1_000_000_000
+_MB = 1_000_000
 
 PlaneCommand = Callable[[Path], Sequence[str]]
 """Gives the command line of a plane that listens at a Unix socket."""
@@ -113,6 +118,7 @@ class _Server:
         self._http_port = 0
         self._signal_port = 0
         self._store: SqliteStore | None = None
+        self._telemetry: TelemetryStore | None = None
         self._plane: Plane | None = None
         self._system: System | None = None
         self._signaling: SignalingServer | None = None
@@ -145,6 +151,30 @@ class _Server:
         signals: AsyncIterator[int],
     ) -> None:
         """Run what has tasks. The plane outlives all else, and is kept when something fails."""
+        with self._measuring(data):
+            await self._run_tasks(data, ports, tls, signals)
+
+    @contextmanager
+    def _measuring(self, data: Path) -> Iterator[None]:
+        """Keep what the plane measures; what waits is written at the end."""
+        wanted = self._settings.measurements
+        self._telemetry = TelemetryStore(
+            data,
+            Retention(days_max=wanted.telemetry_days_max, bytes_max=wanted.telemetry_mb_max * _MB),
+            report=lambda problem: _log.error("telemetry_not_written", problem=problem),
+        )
+        try:
+            yield
+        finally:
+            self._telemetry.close()
+
+    async def _run_tasks(
+        self,
+        data: Path,
+        ports: Ports,
+        tls: ssl.SSLContext | None,
+        signals: AsyncIterator[int],
+    ) -> None:
         keys = load_keys(data)
         process = self._make_plane(data, keys)
         assert self._plane is not None
@@ -260,6 +290,7 @@ class _Server:
             workers=worker_count(self._settings),
             version=version(),
             grace_ms=self._settings.media.plane_grace_s * 1000,
+            telemetry=self._settings.measurements.telemetry,
         )
 
     def _room_settings(self) -> RoomSettings:
@@ -318,6 +349,9 @@ class _Server:
                 case PlaneDown(reason=reason):
                     _log.error("plane_down", reason=reason)
                     self._system.plane_down(reason)
+                case Telemetry() as frame:
+                    if self._telemetry is not None:
+                        self._telemetry.put_frame(frame)
                 case notice:
                     self._system.take_notice(notice)
 

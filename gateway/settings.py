@@ -192,6 +192,22 @@ class Media:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measurements:
+    """Telemetry and the flight recorder: what the media plane measures beside its work."""
+
+    telemetry: bool = _setting(
+        True,
+        values.read_flag,
+        "Measure every stream once a second, and keep it beside the log.",
+        metavar="",
+    )
+    telemetry_days_max: int = _whole(14, "Days for which telemetry is kept.", 1, 3650)
+    telemetry_mb_max: int = _whole(
+        1024, "Size of the telemetry file in MB; the oldest is dropped.", 1, 1_000_000
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rooms:
     """How long things wait for someone to come back."""
 
@@ -265,6 +281,7 @@ class Settings:
     access: Access = Access()
     storage: Storage = Storage()
     media: Media = Media()
+    measurements: Measurements = Measurements()
     rooms: Rooms = Rooms()
     limits: Limits = Limits()
     log: Log = Log()

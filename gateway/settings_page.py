@@ -17,6 +17,7 @@ _TITLES = {
     "access": "Who may join",
     "storage": "Data",
     "media": "Media plane",
+    "measurements": "Telemetry and flight recorder",
     "rooms": "Rooms and peers",
     "limits": "What a socket may ask",
     "log": "Log lines",

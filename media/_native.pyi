@@ -2,6 +2,7 @@
 """The native core: a Rust crate in media/native, built by maturin."""
 
 import os
+from collections.abc import Collection
 from typing import Literal, final
 
 __all__ = [
@@ -9,10 +10,12 @@ __all__ = [
     "SrtpError",
     "SrtpSession",
     "StunMessage",
+    "TelemetryFold",
     "parse_stun",
     "run_plane",
     "stun_binding_request",
     "stun_binding_success",
+    "telemetry_metrics",
 ]
 
 @final
@@ -62,6 +65,7 @@ def run_plane(
     workers: int,
     version: str,
     grace_ms: int,
+    telemetry: bool = True,
 ) -> Literal["quit", "signal", "grace"]:
     """Run a plane in this process until it ends, and say why it did. Holds no GIL.
 
@@ -176,3 +180,44 @@ def stun_binding_success(
     transaction_id: bytes, *, mapped_address: tuple[str, int], password: str
 ) -> bytes:
     """Build the answer to a connectivity check. Raises ValueError for what is no IP address."""
+
+@final
+class TelemetryFold:
+    """Folds the telemetry frames of a room into equal buckets of time.
+
+    `ids` and `metrics` are what is wanted; None stands for all. Frames of one worker have to come
+    in order, and from a key frame on.
+    """
+
+    def __new__(
+        cls,
+        *,
+        since_ns: int,
+        until_ns: int,
+        points: int,
+        ids: Collection[str] | None = None,
+        metrics: Collection[str] | None = None,
+    ) -> TelemetryFold:
+        """Make `points` buckets from `since_ns` up to `until_ns`."""
+
+    def take(self, at_ns: int, frame: bytes) -> None:
+        """Take a frame, those before the time as well. Raises ValueError for one that is broken."""
+
+    @property
+    def skipped(self) -> int:
+        """Frames that could not be read because one before them is missing."""
+
+    def entities(self) -> list[tuple[Literal["transport", "producer", "consumer"], str, int]]:
+        """Kind, id and encoding of all that was seen in the time."""
+
+    def series(
+        self,
+        kind: Literal["transport", "producer", "consumer"],
+        id: str,  # noqa: A002 - the native name
+        encoding: int,
+        metric: str,
+    ) -> list[tuple[int, int, float, float, float, float]]:
+        """Points in order of time: at_ns of the first sample, count, least, most, sum, last."""
+
+def telemetry_metrics(kind: Literal["transport", "producer", "consumer"]) -> list[str]:
+    """Names of a kind's metrics. Raises ValueError for an unknown kind."""

@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ports", type=port_range, default=(10_000, 10_100), metavar="FIRST-LAST")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--version", default="", help="what the plane says its version is")
+    parser.add_argument("--no-telemetry", action="store_true", help="do not measure streams")
     parser.add_argument("--grace-ms", type=int, default=GRACE_MS, help="wait for a controller")
     return parser
 
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             workers=options.workers,
             version=options.version or f"plane protocol {PLANE_PROTOCOL}",
             grace_ms=options.grace_ms,
+            telemetry=not options.no_telemetry,
         )
     except (OSError, ValueError, OverflowError) as error:
         print(f"media.plane: {error}", file=sys.stderr)  # noqa: T201 - its one line

@@ -61,6 +61,7 @@ def plane_command(
     workers: int,
     version: str,
     grace_ms: int,
+    telemetry: bool = True,
 ) -> list[str]:
     """Return the command that starts the native plane; `ports` is the first and the last UDP port.
 
@@ -68,7 +69,8 @@ def plane_command(
     """
     command = [sys.executable, "-m", "media.plane", "--socket", os.fspath(socket_path)]
     command += ["--host", host, "--ports", f"{ports[0]}-{ports[1]}", "--workers", str(workers)]
-    return [*command, "--version", version, "--grace-ms", str(grace_ms)]
+    command += ["--version", version, "--grace-ms", str(grace_ms)]
+    return command if telemetry else [*command, "--no-telemetry"]
 
 
 class PlaneStartError(Exception):

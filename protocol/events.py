@@ -47,13 +47,15 @@ class ActorFailed(_Event, frozen=True, kw_only=True):
 # The room's.
 
 
-class RoomOpened(_Event, frozen=True, kw_only=True):
+class RoomOpened(_Event, frozen=True, kw_only=True, omit_defaults=True):
     """The room is there; whatever stood before in the log belongs to an earlier session."""
 
     settings: RoomSettings
     workers: tuple[WorkerInfo, ...]
     closes_at_ns: int
     """When the room closes if nobody joins."""
+    room: str = ""
+    """Its name; logs of before it was kept have none, and verify as they are."""
 
 
 class PlaneAttached(_Event, frozen=True, kw_only=True):
@@ -189,7 +191,7 @@ class RoomClosed(_Event, frozen=True, kw_only=True):
 # A transport's.
 
 
-class TransportOpened(_Event, frozen=True, kw_only=True):
+class TransportOpened(_Event, frozen=True, kw_only=True, omit_defaults=True):
     """A transport waits for its client."""
 
     transport: str
@@ -199,6 +201,8 @@ class TransportOpened(_Event, frozen=True, kw_only=True):
     port: int
     ice_ufrag: str
     settings: TransportSettings
+    room: str = ""
+    """The room that it belongs to."""
 
 
 class TransportConnecting(_Event, frozen=True, kw_only=True):
@@ -349,6 +353,14 @@ class ConsumerScored(_Event, frozen=True, kw_only=True):
     producer_score: int
 
 
+class ConsumerFreezeChanged(_Event, frozen=True, kw_only=True):
+    """Nothing reaches the viewer though its producer sends, or something does again."""
+
+    consumer: str
+    peer: str
+    frozen: bool
+
+
 class ViewerAskedKeyFrame(_Event, frozen=True, kw_only=True):
     """The viewer asked for a keyframe over signaling."""
 
@@ -405,6 +417,7 @@ ConsumerEvent = (
     | ConsumerLayersPreferred
     | ConsumerLayersChanged
     | ConsumerScored
+    | ConsumerFreezeChanged
     | ViewerAskedKeyFrame
     | ConsumerClosed
 )

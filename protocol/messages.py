@@ -72,6 +72,8 @@ class OpenRoom(_Message, frozen=True, kw_only=True):
     settings: RoomSettings
     workers: tuple[WorkerInfo, ...]
     """Of the media plane; empty while it is down."""
+    room: str = ""
+    """Its name, which the media plane is told with each transport."""
 
 
 class SocketLost(_Message, frozen=True, kw_only=True):
@@ -151,6 +153,7 @@ class OpenTransport(_Message, frozen=True, kw_only=True):
     """UDP port of the worker."""
     ice_ufrag: str
     settings: TransportSettings
+    room: str = ""
 
 
 class OpenProducer(_Message, frozen=True, kw_only=True):

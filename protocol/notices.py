@@ -105,6 +105,29 @@ class KeyFrameRequested(_Notice, frozen=True, kw_only=True):
     requests: int
 
 
+class ConsumerFrozen(_Notice, frozen=True, kw_only=True):
+    """Nothing was sent to a consumer for 2.5 s though its producer's packets flow, or again.
+
+    Nobody who paused it counts, nor a transport that cannot send.
+    """
+
+    consumer: str
+    frozen: bool
+
+
+class Telemetry(_Notice, frozen=True, kw_only=True):
+    """What the streams of a room did in the last second; for the telemetry store, not for actors.
+
+    `data` is one frame as docs/telemetry.md describes it. A room that spans workers has one a
+    worker and second.
+    """
+
+    room: str
+    at_ns: int
+    """When the second ended, by the plane's wall clock: nanoseconds since the Unix epoch."""
+    data: bytes
+
+
 class OrderRefused(_Notice, frozen=True, kw_only=True):
     """An order could not be carried out: the tables disagree. Said by the plane's face."""
 
@@ -132,6 +155,8 @@ Notice = (
     | ConsumerScore
     | LayersChanged
     | KeyFrameRequested
+    | ConsumerFrozen
+    | Telemetry
     | OrderRefused
     | PlaneLost
 )

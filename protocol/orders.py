@@ -77,6 +77,7 @@ class SetTransport(_Order, frozen=True, kw_only=True):
     `worker` is the index of the thread that owns the transport.
     `dtls_role` and `fingerprints` (algorithm, value) are for the DTLS driver in
     Python; the native plane ignores them. Without them no handshake starts.
+    `room` is what its telemetry and its recordings go under; without it there are none.
     """
 
     transport: str
@@ -85,6 +86,7 @@ class SetTransport(_Order, frozen=True, kw_only=True):
     ice: tuple[IceCredentials, ...]
     dtls_role: Literal["client", "server"] | None = None
     fingerprints: tuple[tuple[str, str], ...] = ()
+    room: str = ""
 
 
 class SetSrtpKeys(_Order, frozen=True, kw_only=True):

@@ -25,7 +25,7 @@ from protocol.commands import (
 )
 from protocol.ids import ROOM, consumer_address
 from protocol.messages import ChildClosed, Close, OpenConsumer, ProducerPauseChanged
-from protocol.notices import ConsumerScore, LayersChanged, OrderRefused
+from protocol.notices import ConsumerFrozen, ConsumerScore, LayersChanged, OrderRefused
 from protocol.notifications import REQUESTED
 from protocol.orders import RequestKeyFrame, Row, SetConsumer
 from protocol.refusals import Refusal, RefusalCode
@@ -44,6 +44,8 @@ class ConsumerState(Struct, kw_only=True):
     temporal_layer: int | None = None
     score: int | None = None
     producer_score: int | None = None
+    frozen: bool = False
+    """Nothing reaches the viewer though its producer sends."""
     closed: str | None = None
     """Why it is closed."""
 
@@ -89,6 +91,11 @@ def _decide(state: ConsumerState, message: Any, _context: Context) -> Decision |
                 consumer=consumer, peer=state.peer, score=score, producer_score=producer_score
             )
             return Decision((scored,))
+        case ConsumerFrozen(frozen=frozen):
+            if frozen == state.frozen:
+                return NOTHING
+            froze = events.ConsumerFreezeChanged(consumer=consumer, peer=state.peer, frozen=frozen)
+            return Decision((froze,))
         case OrderRefused():
             return _close(consumer, "order_refused")
         case Close(reason=reason):
@@ -183,6 +190,8 @@ def _evolve(state: ConsumerState, event: Any) -> ConsumerState:
         case events.ConsumerScored():
             state.score = event.score
             state.producer_score = event.producer_score
+        case events.ConsumerFreezeChanged(frozen=frozen):
+            state.frozen = frozen
         case events.ConsumerClosed(reason=reason):
             state.closed = reason
     return state

@@ -64,7 +64,10 @@ def _decide(state: RoomState, message: Any, context: Context) -> Decision | Refu
     if isinstance(message, OpenRoom):
         closes_at_ns = context.at_ns + message.settings.empty_room_linger_ns
         opened = events.RoomOpened(
-            settings=message.settings, workers=message.workers, closes_at_ns=closes_at_ns
+            settings=message.settings,
+            workers=message.workers,
+            closes_at_ns=closes_at_ns,
+            room=message.room,
         )
         return Decision((opened,))
     if state.settings is None or state.closed is not None:
@@ -189,6 +192,7 @@ def _create_transport(
             port=worker.port,
             ice_ufrag=context.draw.ufrag(),
             settings=settings.transport,
+            room=state.room,
         ),
     )
     return Decision((added,), (start,))

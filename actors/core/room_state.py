@@ -70,6 +70,8 @@ class RoomState(Struct, kw_only=True):
     """State of a room; without settings until it is opened."""
 
     settings: RoomSettings | None = None
+    room: str = ""
+    """Its name."""
     workers: tuple[WorkerInfo, ...] = ()
     peers: dict[str, PeerEntry] = {}
     leaving: dict[str, int] = {}
@@ -93,7 +95,10 @@ def evolve(state: RoomState, event: Any) -> RoomState:
     match event:
         case events.RoomOpened():
             return RoomState(
-                settings=event.settings, workers=event.workers, closes_at_ns=event.closes_at_ns
+                settings=event.settings,
+                workers=event.workers,
+                closes_at_ns=event.closes_at_ns,
+                room=event.room,
             )
         case events.PlaneAttached(workers=workers):
             state.workers = workers
@@ -142,7 +147,7 @@ def evolve(state: RoomState, event: Any) -> RoomState:
         case events.StreamingStopped():
             state.streaming = False
         case events.RoomClosed(reason=reason):
-            return RoomState(settings=state.settings, closed=reason)
+            return RoomState(settings=state.settings, room=state.room, closed=reason)
     return state
 
 

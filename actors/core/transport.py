@@ -61,6 +61,7 @@ class TransportState(Struct, kw_only=True):
     worker: int = 0
     port: int = 0
     settings: TransportSettings | None = None
+    room: str = ""
     ice_ufrags: tuple[str, ...] = ()
     """Newest first; at most two."""
     ice_state: IceState = "new"
@@ -113,6 +114,7 @@ def _open(message: OpenTransport) -> Decision:
         port=message.port,
         ice_ufrag=message.ice_ufrag,
         settings=message.settings,
+        room=message.room,
     )
     answer = TransportCreated(
         id=message.transport,
@@ -220,6 +222,7 @@ def _evolve(state: TransportState, event: Any) -> TransportState:
             state.worker = event.worker
             state.port = event.port
             state.settings = event.settings
+            state.room = event.room
             state.ice_ufrags = (event.ice_ufrag,)
         case events.TransportConnecting():
             state.dtls_role = event.dtls_role
@@ -250,6 +253,7 @@ def _rows(state: TransportState) -> tuple[Row, ...]:
             ice=tuple(IceCredentials(ufrag=ufrag) for ufrag in state.ice_ufrags),
             dtls_role=state.dtls_role,
             fingerprints=tuple((f.algorithm, f.value) for f in state.fingerprints),
+            room=state.room,
         ),
     )
 

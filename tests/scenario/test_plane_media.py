@@ -61,6 +61,8 @@ class Bench:
         self.nursery = nursery
         self.said: list[PlaneItem] = []
         self.news = trio.Event()
+        self.room = ""
+        """Of the transports that are made."""
 
     async def listen(self) -> None:
         async for item in self.plane.notices:
@@ -80,7 +82,13 @@ class Bench:
         assert self.plane.info is not None
         ufrag = f"ufrag{name}"
         ice = (IceCredentials(ufrag=ufrag),)
-        row = SetTransport(transport=name, worker=0, direction=direction, ice=ice)  # type: ignore[arg-type]
+        row = SetTransport(
+            transport=name,
+            worker=0,
+            direction=direction,  # type: ignore[arg-type]
+            ice=ice,
+            room=self.room,
+        )
         self.plane.submit([row])
         worker = self.plane.info.workers[0]
         created = TransportCreated(
@@ -113,6 +121,7 @@ class Bench:
                     ice=ice,
                     dtls_role=OTHER[role],
                     fingerprints=remote,
+                    room=self.room,
                 )
             ]
         )

@@ -116,13 +116,16 @@ def test_every_setting_can_be_set_by_flag_environment_and_file(setting, tmp_path
         return  # they need company; see below
     text, value = EXAMPLES.get(setting.field_name, ("7", 7))
     if setting.is_flag:
-        text, value = "true", True
+        value = not setting.default
+        text = str(value).lower()
 
     def found(settings):
         return getattr(getattr(settings, setting.section), setting.field_name)
 
     assert found(Settings()) != value
-    flag = [f"--{setting.name}"] if setting.is_flag else [f"--{setting.name}", text]
+    flag = [f"--{setting.name}", text]
+    if setting.is_flag:
+        flag = [f"--{setting.name}" if value else f"--no-{setting.name}"]
     assert found(read(*flag)) == value
     monkeypatch.setenv(setting.variable, text)
     assert found(read()) == value

@@ -18,6 +18,8 @@ pub mod plane;
 mod python;
 #[cfg(feature = "python")]
 mod python_packets;
+#[cfg(feature = "python")]
+mod python_telemetry;
 pub mod rtcp;
 pub mod rtp;
 pub mod sequence;

@@ -97,7 +97,8 @@ impl PyEngine {
 
 /// Runs a plane until it ends; says why it ended well. Blocks, without the GIL.
 #[pyfunction]
-#[pyo3(signature = (*, socket_path, host, ports, workers, version, grace_ms))]
+#[pyo3(signature = (*, socket_path, host, ports, workers, version, grace_ms, telemetry = true))]
+#[allow(clippy::too_many_arguments)]
 fn run_plane(
     py: Python<'_>,
     socket_path: PathBuf,
@@ -106,6 +107,7 @@ fn run_plane(
     workers: u32,
     version: String,
     grace_ms: u64,
+    telemetry: bool,
 ) -> PyResult<&'static str> {
     let host: IpAddr = host
         .parse()
@@ -117,6 +119,7 @@ fn run_plane(
         workers,
         version,
         grace_ms,
+        telemetry,
     };
     match py.detach(|| crate::plane::run_plane(&config)) {
         Ok(Ended::Quit) => Ok("quit"),
@@ -136,4 +139,6 @@ mod _native {
     use crate::python_packets::{
         SrtpError, SrtpSession, StunMessage, parse_stun, stun_binding_request, stun_binding_success,
     };
+    #[pymodule_export]
+    use crate::python_telemetry::{TelemetryFold, telemetry_metrics};
 }

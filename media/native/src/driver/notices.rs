@@ -11,6 +11,9 @@ pub const NOTICES_MAX: usize = 8192;
 /// Bytes of DTLS that wait; records beyond it are dropped, and DTLS sends them again.
 pub const DTLS_BYTES_MAX: usize = 1024 * 1024;
 
+/// Bytes of telemetry that wait; frames beyond it are dropped, and readers wait for a key frame.
+pub const BULK_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Notices in order, with the newest state only.
 ///
 /// A state notice replaces an older one of the same type about the same entry,
@@ -26,6 +29,7 @@ pub struct NoticeQueue {
     /// Absolute place of the queue's front.
     front: u64,
     dtls_bytes: usize,
+    bulk_bytes: usize,
     dropped: u64,
 }
 
@@ -39,6 +43,13 @@ impl NoticeQueue {
                 return;
             }
             self.dtls_bytes += bytes;
+        }
+        if let Some(bytes) = notice.bulk_bytes() {
+            if self.bulk_bytes + bytes > BULK_BYTES_MAX {
+                self.dropped += 1;
+                return;
+            }
+            self.bulk_bytes += bytes;
         }
         if let Some((id, part)) = subject(&notice) {
             let place = self.front + self.queue.len() as u64;
@@ -81,6 +92,7 @@ impl NoticeQueue {
                 .map(|datagram| datagram.len())
                 .sum::<usize>();
         }
+        self.bulk_bytes -= notice.bulk_bytes().unwrap_or(0);
         if let Some((id, part)) = subject(&notice) {
             let key = (mem::discriminant(&notice), id.to_owned(), part);
             if self.newest.get(&key) == Some(&place) {
@@ -160,6 +172,22 @@ mod tests {
         assert_eq!(queue.dropped(), 1);
         assert!(queue.pop().is_some() && queue.pop().is_some() && queue.pop().is_none());
         queue.push(record(DTLS_BYTES_MAX));
+        assert!(queue.pop().is_some());
+    }
+
+    #[test]
+    fn telemetry_is_bounded_in_bytes() {
+        let frame = |size| Notice::Telemetry {
+            room: "a".into(),
+            at_ns: 1,
+            data: serde_bytes::ByteBuf::from(vec![0; size]),
+        };
+        let mut queue = NoticeQueue::default();
+        queue.push(frame(10));
+        queue.push(frame(BULK_BYTES_MAX));
+        assert_eq!(queue.dropped(), 1);
+        assert_eq!((queue.pop(), queue.pop()), (Some(frame(10)), None));
+        queue.push(frame(BULK_BYTES_MAX));
         assert!(queue.pop().is_some());
     }
 }

@@ -49,6 +49,16 @@ impl Clock {
         Self::ORIGIN_NS + u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX / 2)
     }
 
+    /// How far the wall clock has moved against the monotonic one since the start, in ns.
+    pub fn drift_ns(&self) -> i64 {
+        let unix = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let expected_ns = i128::from(self.unix_ns) + i128::from(self.now_ns());
+        let drift_ns = unix.as_nanos() as i128 - expected_ns;
+        i64::try_from(drift_ns).unwrap_or(0)
+    }
+
     /// Unix time at monotonic time zero, in ns; read once at the start.
     pub fn unix_offset_ns(&self) -> u64 {
         self.unix_ns
@@ -117,6 +127,7 @@ impl Worker {
             engine: Engine::new(config),
             inlet,
             drain: Drain {
+                clock,
                 outlet,
                 notices,
                 plane: WakeOnDrop(plane),
@@ -198,6 +209,7 @@ struct Shell {
 
 /// Where what the engine puts out goes.
 struct Drain {
+    clock: Clock,
     outlet: Outlet,
     notices: Arc<Mutex<NoticeQueue>>,
     plane: WakeOnDrop,
@@ -311,8 +323,12 @@ impl Drain {
             .notices
             .lock()
             .expect("a holder of the notices never panics");
-        queue.push(first);
-        while let Some(notice) = engine.poll_notice() {
+        for mut notice in std::iter::once(first).chain(std::iter::from_fn(|| engine.poll_notice()))
+        {
+            if notice.bulk_bytes().is_some() {
+                // The engine knows the wall clock as of the start only.
+                notice.shift_wall_clock(self.clock.drift_ns());
+            }
             queue.push(notice);
         }
         drop(queue);

@@ -31,8 +31,9 @@ impl FreezeWatch {
     fn look(&mut self, now_ns: u64, due: bool, sent_ns: u64) -> bool {
         let since_ns = due.then(|| self.due_since_ns.unwrap_or(now_ns));
         self.due_since_ns = since_ns;
-        let frozen = since_ns
-            .is_some_and(|since_ns| now_ns.saturating_sub(since_ns.max(sent_ns)) >= FROZEN_AFTER_NS);
+        let frozen = since_ns.is_some_and(|since_ns| {
+            now_ns.saturating_sub(since_ns.max(sent_ns)) >= FROZEN_AFTER_NS
+        });
         std::mem::replace(&mut self.frozen, frozen) != frozen
     }
 }

@@ -186,7 +186,9 @@ impl Engine {
     /// An [`OrderError`]; the tables are then as before.
     pub fn handle_order(&mut self, now_ns: u64, order: Order) -> Result<Answer, OrderError> {
         self.now_ns = self.now_ns.max(now_ns);
-        self.arm_sampling(now_ns);
+        if matches!(&order, Order::SetTransport(row) if !row.room.is_empty()) {
+            self.arm_sampling(now_ns);
+        }
         apply::apply(self, now_ns, order)
     }
 

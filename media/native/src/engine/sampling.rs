@@ -88,14 +88,12 @@ pub(super) fn handle_sample(engine: &mut Engine, now_ns: u64) {
             data: ByteBuf::from(data),
         });
     }
-    sampler
-        .rooms
-        .retain(|(_, room)| room.sampled_ns == now_ns);
+    sampler.rooms.retain(|(_, room)| room.sampled_ns == now_ns);
     sampler.places.clear();
     for (place, (name, _)) in sampler.rooms.iter().enumerate() {
         sampler.places.insert(name.clone(), place);
     }
-    if !engine.table.transports.is_empty() {
+    if !engine.sampler.rooms.is_empty() {
         engine.arm_sampling(now_ns);
     }
 }
@@ -336,12 +334,7 @@ fn of_encoding(
     ]);
 }
 
-fn of_consumer(
-    one: &Consumer,
-    before: &mut Counters,
-    interval_ns: u64,
-    out: &mut Vec<i64>,
-) {
+fn of_consumer(one: &Consumer, before: &mut Counters, interval_ns: u64, out: &mut Vec<i64>) {
     let counters = &one.counters;
     let block = one.reported.block;
     let lost_before = before[2];

@@ -63,6 +63,8 @@ pub struct PlaneConfig {
     pub version: String,
     /// How long it waits for its first controller, in ms.
     pub grace_ms: u64,
+    /// Whether rooms are sampled once a second.
+    pub telemetry: bool,
 }
 
 /// Why a plane could not start, or ended before its time.
@@ -142,6 +144,7 @@ pub fn run_plane(config: &PlaneConfig) -> Result<Ended, PlaneError> {
     for (index, socket) in (0..).zip(sockets) {
         let mut engine = Config::new(index, random_u64()?);
         engine.unix_offset_ns = clock.unix_offset_ns();
+        engine.telemetry = config.telemetry;
         let (notices, waker) = (Arc::clone(&notices), Arc::clone(&waker));
         workers.push(Worker::spawn(engine, socket, clock, notices, waker)?);
     }

@@ -25,6 +25,9 @@ const FIRST_CONNECTION: usize = 16;
 /// Notices of one frame; more follow in the next.
 const NOTICES_A_FRAME: usize = 256;
 
+/// Bytes of data after which a frame is closed; one notice has at most a megabyte more.
+const BULK_BYTES_A_FRAME: usize = 256 * 1024;
+
 /// How long a last answer may take to be written.
 const FAREWELL: Duration = Duration::from_millis(200);
 
@@ -413,8 +416,13 @@ impl Server {
                 .notices
                 .lock()
                 .expect("a holder of the notices never panics");
-            let next = std::iter::from_fn(|| queue.pop());
-            let notices: Vec<_> = next.take(NOTICES_A_FRAME).collect();
+            let mut notices = Vec::new();
+            let mut bulk_bytes = 0;
+            while notices.len() < NOTICES_A_FRAME && bulk_bytes < BULK_BYTES_A_FRAME {
+                let Some(notice) = queue.pop() else { break };
+                bulk_bytes += notice.bulk_bytes().unwrap_or(0);
+                notices.push(notice);
+            }
             drop(queue);
             if notices.is_empty() {
                 return;

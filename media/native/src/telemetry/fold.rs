@@ -77,7 +77,9 @@ impl Fold {
             self.skipped += 1;
             return Ok(());
         }
-        let bucket = at_ns.saturating_sub(self.since_ns).div_euclid(self.bucket_ns);
+        let bucket = at_ns
+            .saturating_sub(self.since_ns)
+            .div_euclid(self.bucket_ns);
         let Some(bucket) = u32::try_from(bucket).ok().filter(|&n| n < self.buckets) else {
             return Ok(());
         };

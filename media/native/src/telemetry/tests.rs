@@ -54,13 +54,18 @@ fn series_follows_an_entity_through_joins_and_leaves() {
     let first = consumers(vec![], vec![entity(0), entity(1)], &[row(5), row(10)]);
     fold.take(0, &encoder.encode(HEAD, first)).expect("sound");
     let second = consumers(vec![0], vec![entity(2)], &[row(20), row(9)]);
-    fold.take(1_000, &encoder.encode(HEAD, second)).expect("sound");
+    fold.take(1_000, &encoder.encode(HEAD, second))
+        .expect("sound");
     let third = consumers(vec![0], vec![], &[row(3)]);
-    fold.take(2_000, &encoder.encode(HEAD, third)).expect("sound");
+    fold.take(2_000, &encoder.encode(HEAD, third))
+        .expect("sound");
     let cells = fold.series(Kind::Consumer, &entity(1), "packets");
     let points: Vec<(i64, f64)> = cells.iter().map(|cell| (cell.at_ns, cell.sum)).collect();
     assert_eq!(points, [(0, 10.0), (1_000, 20.0)]);
-    assert!(fold.series(Kind::Consumer, &entity(2), "packets").is_empty());
+    assert!(
+        fold.series(Kind::Consumer, &entity(2), "packets")
+            .is_empty()
+    );
 }
 
 #[test]
@@ -71,7 +76,10 @@ fn unknown_values_are_left_out_and_scales_apply() {
     (row[0], row[3], row[4]) = (1500, 0, 1 + 251);
     let frame = encoder.encode(HEAD, consumers(vec![], vec![entity(0)], &[row]));
     fold.take(0, &frame).expect("sound");
-    assert!(fold.series(Kind::Consumer, &entity(0), "jitter_ms").is_empty());
+    assert!(
+        fold.series(Kind::Consumer, &entity(0), "jitter_ms")
+            .is_empty()
+    );
     let rtt = fold.series(Kind::Consumer, &entity(0), "round_trip_time_ms");
     assert!((rtt[0].last - 25.1).abs() < 1e-9);
     assert_eq!(
@@ -96,7 +104,11 @@ fn missing_frame_silences_a_worker_until_its_next_key_frame() {
     let cells = fold.series(Kind::Consumer, &entity(0), "packets");
     let seen: Vec<i64> = cells.iter().map(|cell| cell.at_ns).collect();
     assert_eq!(seen, (0..10).chain(60..65).collect::<Vec<i64>>());
-    assert!(cells.iter().all(|cell| cell.last == (cell.at_ns + 1) as f64));
+    assert!(
+        cells
+            .iter()
+            .all(|cell| cell.last == (cell.at_ns + 1) as f64)
+    );
     assert_eq!(fold.skipped(), 49);
 }
 
@@ -108,18 +120,27 @@ fn bucket_keeps_the_least_and_the_most() {
         let added = if at_ns == 0 { vec![entity(0)] } else { vec![] };
         let mut row = [0; 14];
         row[1] = packets;
-        fold.take(at_ns, &encoder.encode(HEAD, consumers(vec![], added, &[row])))
-            .expect("sound");
+        fold.take(
+            at_ns,
+            &encoder.encode(HEAD, consumers(vec![], added, &[row])),
+        )
+        .expect("sound");
     }
     let cell = fold.series(Kind::Consumer, &entity(0), "packets")[0];
-    assert_eq!((cell.min, cell.max, cell.sum, cell.count), (2.0, 90.0, 182.0, 4));
+    assert_eq!(
+        (cell.min, cell.max, cell.sum, cell.count),
+        (2.0, 90.0, 182.0, 4)
+    );
 }
 
 #[test]
 fn another_version_is_refused() {
     let mut frame = Encoder::default().encode(HEAD, Default::default());
     frame[0] = 9;
-    assert_eq!(Decoder::default().decode(&frame), Err(FrameError::Version(9)));
+    assert_eq!(
+        Decoder::default().decode(&frame),
+        Err(FrameError::Version(9))
+    );
 }
 
 proptest! {

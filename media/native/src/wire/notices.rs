@@ -116,3 +116,20 @@ pub enum Notice {
         data: ByteBuf,
     },
 }
+
+impl Notice {
+    /// Bytes of data that is no state, if that is what it bears.
+    pub fn bulk_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Telemetry { data, .. } => Some(data.len()),
+            _ => None,
+        }
+    }
+
+    /// Moves the wall clock of data by so many ns.
+    pub fn shift_wall_clock(&mut self, by_ns: i64) {
+        if let Self::Telemetry { at_ns, .. } = self {
+            *at_ns = at_ns.saturating_add_signed(by_ns);
+        }
+    }
+}

@@ -15,4 +15,5 @@ mod loss_to_viewer;
 mod pause_and_resume;
 mod rewriting_properties;
 mod simulcast;
+mod telemetry;
 mod tuples_and_consent;

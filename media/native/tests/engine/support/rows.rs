@@ -43,6 +43,7 @@ pub(crate) fn transport(id: &str, direction: Direction) -> SetTransport {
         ice: vec![credentials(id)],
         dtls_role: None,
         fingerprints: Vec::new(),
+        room: String::new(),
     }
 }
 

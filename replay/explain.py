@@ -229,6 +229,12 @@ _SENTENCES: dict[str, _Tell] = {
     ),
     "ProducerScore": _form("The media plane gave {about} the scores {scores}"),
     "ConsumerScore": _form("The media plane gave {about} the score {score} of 10"),
+    "ConsumerFrozen": lambda value, about: (
+        f"The media plane told: nothing reaches {about} though its producer sends"
+        if value.frozen
+        else f"The media plane told: {about} is sent media again"
+    ),
+    "Telemetry": _form("The media plane measured the streams of room {room}"),
     "LayersChanged": lambda value, about: f"The media plane told: {_layers(value, about)}",
     "KeyFrameRequested": _form(
         "The media plane asked the publisher of {about} for a keyframe for {requests} askers"
@@ -279,6 +285,14 @@ _SENTENCES: dict[str, _Tell] = {
     "ConsumerLayersPreferred": _preferred,
     "ConsumerLayersChanged": _layers,
     "ConsumerScored": _form("Consumer {consumer} of peer {peer} has the score {score} of 10"),
+    "ConsumerFreezeChanged": lambda value, _about: (
+        f"Consumer {value.consumer} of peer {value.peer} "
+        + (
+            "froze: nothing reaches it though its producer sends"
+            if value.frozen
+            else "gets media again"
+        )
+    ),
     "ViewerAskedKeyFrame": _form("The viewer of consumer {consumer} asked for a keyframe"),
     "ConsumerClosed": _closing("{about} closed"),
 }

@@ -18,7 +18,11 @@ fn lobby(world: &mut World) {
             ..rows::transport(id, direction)
         }));
     }
-    world.order(Order::SetProducer(rows::video("p", "send", &[(None, Some(1111))])));
+    world.order(Order::SetProducer(rows::video(
+        "p",
+        "send",
+        &[(None, Some(1111))],
+    )));
     world.peers[0].add(Stream::video(1111));
     world.order(Order::SetConsumer(rows::view("c0", "recv0", "p", 5000)));
 }
@@ -56,7 +60,10 @@ fn every_second_tells_the_packets_of_that_second() {
     assert_eq!(frames(&world).len(), 5);
     for (kind, id) in [(Kind::Producer, "p"), (Kind::Consumer, "c0")] {
         let packets = series(&world, kind, id, "packets");
-        assert!(packets[1..].iter().all(|cell| cell.last == 50.0), "{packets:?}");
+        assert!(
+            packets[1..].iter().all(|cell| cell.last == 50.0),
+            "{packets:?}"
+        );
         let bits = series(&world, kind, id, "bitrate_bps");
         assert!(bits[1].last > 0.0);
     }
@@ -142,5 +149,9 @@ fn silent_publisher_freezes_nobody() {
     }
     world.advance(10 * S);
     let said = world.notices.iter();
-    assert!(!said.clone().any(|one| matches!(one, Notice::ConsumerFrozen { .. })));
+    assert!(
+        !said
+            .clone()
+            .any(|one| matches!(one, Notice::ConsumerFrozen { .. }))
+    );
 }

@@ -8,6 +8,7 @@ itself tells the room (`ChildClosed`), which removes whatever hung on it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, get_args
 
 from actors.core.closing import Removal, close_room
@@ -110,6 +111,12 @@ def _join(state: RoomState, command: Join, context: Context) -> Decision | Refus
     return Decision((joined,), (Reply(_entered(state, peer, attachment=1)),))
 
 
+@lru_cache(maxsize=8192)
+def _peer_view(peer: str, name: str) -> PeerView:
+    """A view, made once: each answer to `join` shows those of all peers."""
+    return PeerView(id=peer, name=name)
+
+
 def _entered(state: RoomState, peer: str, *, attachment: int) -> Entered:
     assert state.settings is not None
     return Entered(
@@ -117,7 +124,7 @@ def _entered(state: RoomState, peer: str, *, attachment: int) -> Entered:
             peer=peer,
             router_rtp_capabilities=state.settings.router_rtp_capabilities,
             peers=tuple(
-                PeerView(id=other, name=entry.name)
+                _peer_view(other, entry.name)
                 for other, entry in state.peers.items()
                 if other != peer
             ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,33 @@ def test_a_room_that_was_taken_over_goes_on_like_any_other(studio: Studio, serve
     host.page.click("#stop")
     for tab in (viewer, late):
         tab.wait_state("ended")
+
+
+def test_video_goes_on_while_the_control_process_is_stalled(studio: Studio, server: Server) -> None:
+    host = studio.live_host()
+    viewer = studio.watching()
+    viewer.assert_plays()
+    viewer.page.evaluate("probe.startGaps()")
+    server.signal(signal.SIGSTOP)
+    viewer.mark("stalled")
+    viewer.wait_grown("framesDecoded", 60, "stalled")
+    assert viewer.page.evaluate("probe.gap_ms") < GAP_MS_MAX
+    server.signal(signal.SIGCONT)
+    host.page.click("#camera")
+    viewer.wait_status("The camera is off")
+
+
+def test_viewers_recover_when_the_plane_was_stalled(studio: Studio, server: Server) -> None:
+    studio.live_host()
+    viewer = studio.watching()
+    viewer.assert_plays()
+    plane = server.plane_pid()
+    os.kill(plane, signal.SIGSTOP)
+    viewer.wait_state("reconnecting")
+    os.kill(plane, signal.SIGCONT)
+    viewer.wait_state("live")
+    viewer.assert_plays()
+    assert server.plane_pid() == plane
 
 
 def test_pages_are_told_of_a_stop_and_come_back_after_the_start(

@@ -35,7 +35,9 @@ _UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = 
 """From a type's version to the next."""
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
-_decoders = {name: msgspec.msgpack.Decoder(kind) for name, kind in _TYPES.items()}
+_decode_today: dict[str, Callable[[bytes], Any]] = {
+    name: msgspec.msgpack.Decoder(kind).decode for name, kind in _TYPES.items()
+}
 
 
 def encode(value: msgspec.Struct) -> bytes:
@@ -65,12 +67,12 @@ def decode(type_name: str, version: int, data: bytes) -> Any:
     Raises `UnknownType` for names and versions of the future, and
     `msgspec.ValidationError` or `msgspec.DecodeError` for payloads that do not fit.
     """
-    decoder = _decoders.get(type_name)
-    today = version_of(type_name)
-    if decoder is None or version > today:
+    decode_today = _decode_today.get(type_name)
+    today = _VERSIONS.get(type_name, 1)
+    if decode_today is None or version > today:
         raise UnknownType(f"{type_name} version {version}")
     if version == today:
-        return decoder.decode(data)
+        return decode_today(data)
     payload = msgspec.msgpack.decode(data)
     for step in range(version, today):
         payload = _UPCASTERS[type_name, step](payload)

@@ -61,7 +61,7 @@ class Rights(Struct, frozen=True, kw_only=True):
     subscribe: bool = True
 
 
-class _Command(Struct, frozen=True, kw_only=True, rename="camel"):
+class _Command(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """A client's request; `target` is the actor that decides it."""
 
     @property

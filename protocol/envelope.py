@@ -11,7 +11,7 @@ that is the duty of whoever writes a draft, for the log is kept, copied and expo
 """
 
 from hashlib import sha256
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -24,8 +24,11 @@ _encode = msgspec.msgpack.Encoder().encode
 
 Kind = Literal["message", "event"]
 
+# Neither struct can be part of a cycle, so the garbage collector need not look at them (gc=False);
+# logs are walked by the million.
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One message or event that waits for its place in a room's log."""
 
     at_ns: int
@@ -51,7 +54,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """The random choice that came with a message: empty or `ENTROPY_BYTES` long."""
 
 
-class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One message or event in its place in a room's log. See `Draft` for the shared fields."""
 
     room: str
@@ -82,7 +85,8 @@ def chain(previous_hash: bytes, room: str, position: int, content: Draft | Envel
     of room, position, at_ns, actor, kind, type, version, cause, correlation, data, entropy.
     `content.hash`, where there is one, does not enter.
     """
-    canonical = _encode(
+    return chain_fields(
+        previous_hash,
         (
             room,
             position,
@@ -95,9 +99,13 @@ def chain(previous_hash: bytes, room: str, position: int, content: Draft | Envel
             content.correlation,
             content.data,
             content.entropy,
-        )
+        ),
     )
-    return sha256(previous_hash + canonical).digest()
+
+
+def chain_fields(previous_hash: bytes, fields: tuple[Any, ...]) -> bytes:
+    """`chain` of an envelope's fields in its order: room, position, at_ns … entropy."""
+    return sha256(previous_hash + _encode(fields)).digest()
 
 
 def seal(previous_hash: bytes, room: str, position: int, draft: Draft) -> Envelope:

@@ -19,7 +19,7 @@ from protocol.rtp_parameters import RtpParameters
 from protocol.transport_parameters import DtlsFingerprint
 
 
-class _Event(Struct, frozen=True, kw_only=True):
+class _Event(Struct, frozen=True, kw_only=True, gc=False):
     """An event; the class's name is its type in the log."""
 
 

@@ -47,7 +47,7 @@ class RoomSettings(Struct, frozen=True, kw_only=True):
     """Numbers of `protocol.behaviours` that the room was opened with."""
 
 
-class _Message(Struct, frozen=True, kw_only=True):
+class _Message(Struct, frozen=True, kw_only=True, gc=False):
     """A message; the class's name is its type in the log."""
 
 

@@ -17,7 +17,7 @@ IceState = Literal["new", "connected", "disconnected", "failed"]
 DtlsState = Literal["connecting", "connected", "failed", "closed"]
 
 
-class _Notice(Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
+class _Notice(Struct, frozen=True, kw_only=True, tag_field="type", tag=True, gc=False):
     """A notice; its type name is its tag."""
 
 

@@ -78,7 +78,8 @@ def sentence(envelope: Envelope) -> str:
     except LogNotUnderstood:
         return f"{envelope.type} at {printable(envelope.actor)}, in a shape that is not understood"
     about = printable(envelope.actor).replace("/", " ")
-    return tell(value, about)
+    told = tell(value, about)
+    return told[0].upper() + told[1:]
 
 
 _Tell = Callable[[Any, str], str]

@@ -120,45 +120,27 @@ class Redecider:
         self._message, self._events = None, []
         if message is None or self._divergence is not None:
             return
+        address = Address(message.actor)
         if recorded and recorded[0].type == events.ActorFailed.__name__:
             self._failures += 1
-        else:
-            self._messages += 1
-            self._divergence = self._compare(message, recorded)
-            if self._divergence is not None:
-                return
-        for envelope in recorded:
-            event = codec.decode(envelope.type, envelope.version, envelope.data)
-            self._rebuild.apply(Address(envelope.actor), event)
-
-    def _compare(self, message: Envelope, recorded: list[Envelope]) -> Divergence | None:
-        decided: tuple[Said, ...] = ()
-        error = None
+            for envelope in recorded:
+                event = codec.decode(envelope.type, envelope.version, envelope.data)
+                self._rebuild.apply(address, event)
+            return
+        self._messages += 1
         try:
-            decided = self._decide(message)
-            then = tuple(map(_said, recorded))
+            decided = self._decide(address, message)
+            equal = _are_equal(recorded, decided)
         except Exception as raised:  # noqa: BLE001 - what a changed decider raises is a finding
-            error = f"{type(raised).__name__}: {raised}"
-            then = tuple(Said(envelope.type, envelope.data) for envelope in recorded)
-        if error is None and (then == decided or tuple(map(_today, then)) == decided):
-            return None
-        pairs = zip(then, decided, strict=False)
-        index = next(
-            (at for at, (old, new) in enumerate(pairs) if old != new),
-            min(len(then), len(decided)),
-        )
-        return Divergence(
-            position=message.position,
-            actor=message.actor,
-            message=message.type,
-            index=index,
-            recorded=then,
-            decided=decided,
-            error=error,
-        )
+            self._divergence = _divergence(message, recorded, (), raised)
+            return
+        if not equal:
+            self._divergence = _divergence(message, recorded, decided, None)
+            return
+        for event in decided:
+            self._rebuild.apply(address, event)
 
-    def _decide(self, message: Envelope) -> tuple[Said, ...]:
-        address = Address(message.actor)
+    def _decide(self, address: Address, message: Envelope) -> tuple[Any, ...]:
         draw = Draw(lambda: message.entropy)
         outcome = decider_at(address).decide(
             self._rebuild.state(address),
@@ -168,9 +150,43 @@ class Redecider:
         if draw.entropy != message.entropy:
             raise ValueError("choices were drawn then that are not drawn now")
         if isinstance(outcome, Refusal):
-            refused = events.CommandRefused(code=outcome.code.value, message=outcome.message)
-            return (Said(codec.type_of(refused), codec.encode(refused)),)
-        return tuple(Said(codec.type_of(event), codec.encode(event)) for event in outcome.events)
+            return (events.CommandRefused(code=outcome.code.value, message=outcome.message),)
+        return outcome.events
+
+
+def _are_equal(recorded: list[Envelope], decided: tuple[Any, ...]) -> bool:
+    """Whether the same events were decided: as written then, or else in today's shape."""
+    if len(recorded) != len(decided):
+        return False
+    return all(
+        type(event).__name__ == envelope.type
+        and (
+            (data := codec.encode(event)) == envelope.data
+            or data == codec.encode(codec.decode(envelope.type, envelope.version, envelope.data))
+        )
+        for envelope, event in zip(recorded, decided, strict=True)
+    )
+
+
+def _divergence(
+    message: Envelope,
+    recorded: list[Envelope],
+    decided: tuple[Any, ...],
+    error: Exception | None,
+) -> Divergence:
+    """What is told of a message whose events differ."""
+    now = tuple(Said(codec.type_of(event), codec.encode(event)) for event in decided)
+    then = tuple(_said(envelope, today=error is None) for envelope in recorded)
+    differing = (at for at, (old, new) in enumerate(zip(then, now, strict=False)) if old != new)
+    return Divergence(
+        position=message.position,
+        actor=message.actor,
+        message=message.type,
+        index=next(differing, min(len(then), len(now))),
+        recorded=then,
+        decided=now,
+        error=None if error is None else f"{type(error).__name__}: {error}",
+    )
 
 
 def redecide(envelopes: Iterable[Envelope]) -> Verdict:
@@ -181,18 +197,12 @@ def redecide(envelopes: Iterable[Envelope]) -> Verdict:
     return redecider.finish()
 
 
-def _said(envelope: Envelope) -> Said:
-    """The event as today's codec writes it: an older version is upcast."""
-    if envelope.version == codec.version_of(envelope.type):
+def _said(envelope: Envelope, *, today: bool) -> Said:
+    """The event as the log has it, or as today's codec writes it."""
+    if not today:
         return Said(envelope.type, envelope.data)
     event: Any = codec.decode(envelope.type, envelope.version, envelope.data)
     return Said(envelope.type, codec.encode(event))
-
-
-def _today(said: Said) -> Said:
-    """The same with what today's shape has beside it: fields that were not there then."""
-    event: Any = codec.decode(said.type, codec.version_of(said.type), said.data)
-    return Said(said.type, codec.encode(event))
 
 
 def _stray(envelope: Envelope) -> Divergence:

@@ -169,6 +169,9 @@ def _close(consumer: str, reason: str) -> Decision:
 
 def _evolve(state: ConsumerState, event: Any) -> ConsumerState:
     match event:
+        case events.ConsumerScored():  # by far the most frequent
+            state.score = event.score
+            state.producer_score = event.producer_score
         case events.ConsumerOpened():
             state.peer = event.peer
             state.row = event.row
@@ -187,9 +190,6 @@ def _evolve(state: ConsumerState, event: Any) -> ConsumerState:
         case events.ConsumerLayersChanged():
             state.spatial_layer = event.spatial_layer
             state.temporal_layer = event.temporal_layer
-        case events.ConsumerScored():
-            state.score = event.score
-            state.producer_score = event.producer_score
         case events.ConsumerFreezeChanged(frozen=frozen):
             state.frozen = frozen
         case events.ConsumerClosed(reason=reason):

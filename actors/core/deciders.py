@@ -7,7 +7,7 @@ from actors.core.decider import Decider
 from actors.core.producer import PRODUCER
 from actors.core.room import ROOM_DECIDER
 from actors.core.transport import TRANSPORT
-from protocol.ids import Address, kind_of
+from protocol.ids import Address
 
 _DECIDERS = {
     "room": ROOM_DECIDER,
@@ -19,4 +19,4 @@ _DECIDERS = {
 
 def decider_at(address: Address) -> Decider:
     """The decider of the actor at `address`."""
-    return _DECIDERS[kind_of(address)]
+    return _DECIDERS[address.partition("/")[0]]

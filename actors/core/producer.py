@@ -130,6 +130,8 @@ def _close(producer: str, reason: str) -> Decision:
 
 def _evolve(state: ProducerState, event: Any) -> ProducerState:
     match event:
+        case events.ProducerScored(scores=scores):  # by far the most frequent
+            state.scores = scores
         case events.ProducerOpened():
             state.peer = event.peer
             state.row = event.row
@@ -143,8 +145,6 @@ def _evolve(state: ProducerState, event: Any) -> ProducerState:
             state.paused = True
         case events.ProducerResumed():
             state.paused = False
-        case events.ProducerScored(scores=scores):
-            state.scores = scores
         case events.ProducerClosed(reason=reason):
             state.closed = reason
     return state

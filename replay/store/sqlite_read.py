@@ -16,7 +16,7 @@ from replay.store.errors import LogDamaged, StoreError
 from replay.store.heads import HeadsFound
 from replay.store.interface import BATCH_ENVELOPES, Head, RoomSummary
 from replay.store.sqlite_file import translated_read
-from replay.store.walk import WRONG_HASH, follow
+from replay.store.walk import WRONG_HASH, follow_rows
 
 TAIL_ENVELOPES = 256
 """How much of the end of an open room's log is checked at opening."""
@@ -265,15 +265,14 @@ class Walk:
             "AND e.position <= ? ORDER BY e.position",
             (self._room_id, self._after, up_to),
         )
-        envelopes = [_envelope(self._room, row) for row in rows]
-        self._head, wrong = follow(self._head, self._room, envelopes)
+        self._head, wrong = follow_rows(self._head, self._room, rows)
         sound = self._head.position - self._after
         self._after = self._head.position
         if wrong is not None:
             self._damage = wrong
         elif self._damage is None and self._after < up_to:
             self._damage = LogDamaged(self._room, self._after + 1, "this position is missing")
-        return envelopes[:sound]
+        return [_envelope(self._room, row) for row in rows[:sound]]
 
     def _filtered(self, connection: sqlite3.Connection, limit: int) -> list[Envelope]:
         """Read envelopes that meet the conditions, each checked against its predecessor's hash."""

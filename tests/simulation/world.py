@@ -24,6 +24,7 @@ from protocol.answers import Consumed, Entered, Produced, TransportCreated
 from protocol.ids import ROOM
 from protocol.messages import EvictPeer
 from protocol.notices import (
+    ConsumerFrozen,
     ConsumerScore,
     DtlsStateChanged,
     IceStateChanged,
@@ -429,6 +430,7 @@ class World:
                 ConsumerScore(
                     consumer=consumer, score=self.random.randrange(11), producer_score=10
                 ),
+                ConsumerFrozen(consumer=consumer, frozen=pick([True, False])),
                 LayersChanged(
                     consumer=consumer, spatial_layer=pick([0, 1, None]), temporal_layer=0
                 ),

@@ -21,7 +21,7 @@ from protocol.commands import (
 )
 from protocol.ids import ROOM, consumer_address
 from protocol.messages import ChildClosed, Close, OpenConsumer, ProducerPauseChanged
-from protocol.notices import ConsumerScore, LayersChanged, OrderRefused
+from protocol.notices import ConsumerFrozen, ConsumerScore, LayersChanged, OrderRefused
 from protocol.orders import RequestKeyFrame, SetConsumer
 from protocol.refusals import RefusalCode
 from tests.contract import plane_rows
@@ -181,6 +181,22 @@ def test_scores_are_kept_when_they_change() -> None:
         .then(events.ConsumerScored(consumer="c1", peer="p1", score=9, producer_score=10))
     )
     after.when(MESSAGES[2]).then_nothing()
+
+
+def test_a_freeze_is_noted_when_it_begins_and_when_it_ends() -> None:
+    frozen = ConsumerFrozen(consumer="c1", frozen=True)
+    over = ConsumerFrozen(consumer="c1", frozen=False)
+    given(CONSUMER, OPENED).when(over).then_nothing()
+    after = (
+        given(CONSUMER, OPENED)
+        .when(frozen)
+        .then(events.ConsumerFreezeChanged(consumer="c1", peer="p1", frozen=True))
+    )
+    after.when(frozen).then_nothing()
+    after = after.when(over).then(
+        events.ConsumerFreezeChanged(consumer="c1", peer="p1", frozen=False)
+    )
+    assert after.rows == (ROW,)
 
 
 def test_statistics_say_what_the_plane_does_not() -> None:

@@ -18,7 +18,7 @@ from replay.store.heads import FILE_NAME as HEADS_FILE_NAME
 from replay.store.heads import HeadsFound, read_heads
 from replay.store.interface import BATCH_ENVELOPES, Head, RoomSummary
 from replay.store.sqlite_file import FILE_NAME, connect_reader, translated_read
-from replay.store.sqlite_read import RoomFound, Walk, heads_damage, survey
+from replay.store.sqlite_read import RoomFound, Walk, heads_damage, read_some, survey
 
 _CAUSES_AT_ONCE = 50_000
 
@@ -176,6 +176,16 @@ class LogReader:
             if len(rows) < _CAUSES_AT_ONCE:
                 return
             after = rows[-1][0]
+
+    def some(self, room: str, positions: Collection[int]) -> list[Envelope]:
+        """Give the envelopes at some positions, in order, each checked against the hash before it.
+
+        What is not there is left out. Raises `LogDamaged` for one that does not check.
+        """
+        try:
+            return read_some(self._connection, room, positions)
+        except sqlite3.Error as error:
+            raise translated_read(error, room, None) from error
 
     def _time(self, room_id: int | None, position: int) -> int:
         row = self._row(

@@ -3,11 +3,13 @@
 | path | what it is |
 | --- | --- |
 | `/`, `/host`, `/viewer/{room}` | the pages, as built into gateway/static |
+| `/replay/`, `/replay/{room}` | the time machine: sessions, and one of them |
 | `/static/…` | scripts and styles; names with a hash in them may be kept for ever |
 | `/config.json` | where signaling is |
 | `/healthz` | how the server is; 503 when it does not serve |
 | `/api/rooms/{room}` | whether a room is open |
 | `/api/rooms` | all rooms, for who knows the server's secret |
+| `/api/replay…` | sessions, read-only: see `gateway.replay_api.routes` |
 """
 
 from __future__ import annotations
@@ -103,8 +105,9 @@ def make_app(
     signaling_url: str | None,
     secret: Secret | None,
     static: Path = STATIC,
+    replay: Sequence[Route] = (),
 ) -> Starlette:
-    """The ASGI application. `static` is where the pages were built."""
+    """The ASGI application. `static` is where the pages were built, `replay` the API of sessions."""
     pages = _Pages(static)
 
     async def config(_request: Request) -> Response:
@@ -156,10 +159,13 @@ def make_app(
             Route("/", pages.page("index.html")),
             Route("/host", pages.page("host.html")),
             Route("/viewer/{room}", pages.page("viewer.html")),
+            Route("/replay/", pages.page("sessions.html")),
+            Route("/replay/{room}", pages.page("replay.html")),
             Route("/config.json", config),
             Route("/healthz", healthz),
             Route("/api/rooms/{room}", room),
             Route("/api/rooms", rooms),
+            *replay,
             Mount("/static", _Static(directory=static, check_dir=False)),
         ],
         middleware=[Middleware(_Headers)],

@@ -42,6 +42,9 @@ from gateway.premises import (
     load_tls,
     prepare_data_dir,
 )
+from gateway.replay_api.access import ReplayAccess
+from gateway.replay_api.library import Library
+from gateway.replay_api.routes import replay_routes
 from gateway.settings import Settings, worker_count
 from gateway.signaling_server import SignalingServer, listeners_of
 from gateway.version import version
@@ -193,7 +196,7 @@ class _Server:
             try:
                 await outer.start(process.run)
                 await outer.start(self._feed_system)
-                await self._serve(keys, ports, tls, signals)
+                await self._serve(data, keys, ports, tls, signals)
             except PlaneStartError as error:
                 raise StartupError(f"the media plane does not start: {error}") from error
             except BaseException:
@@ -203,6 +206,7 @@ class _Server:
 
     async def _serve(
         self,
+        data: Path,
         keys: ServerKeys,
         ports: Ports,
         tls: ssl.SSLContext | None,
@@ -224,16 +228,20 @@ class _Server:
             limits=settings.limits,
             version=version(),
         )
+        library = Library(data)
+        access = ReplayAccess(settings.access.secret, loopback_only=is_loopback(self._host))
         app = make_app(
             self,
             version=version(),
             signaling_url=settings.network.signaling_url,
             secret=settings.access.secret,
+            replay=replay_routes(library, access),
         )
         files = settings.tls
         pair = None if not (files.tls_cert and files.tls_key) else (files.tls_cert, files.tls_key)
         async with trio.open_nursery() as nursery:
             await nursery.start(self._signaling.run, listeners_of(ports.signal, tls))
+            await nursery.start(library.run)
             await nursery.start(partial(serve_http, app, ports.http, tls=pair))
             self._serving = True
             announce(

@@ -1,4 +1,4 @@
-"""`reprise token`: make a join token, as an application's backend would."""
+"""`reprise token`: make a join token, as an application's backend would, or an operator's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from gateway.options import config_option, secret_option
     epilog="Give the secret by REPRISE_SECRET or --secret-file: other users can see flags."
 )
 @config_option
-@click.option("--room", required=True, metavar="ROOM", help="The room that it is for.")
+@click.option("--room", metavar="ROOM", help="The room that it is for.")
+@click.option(
+    "--operator",
+    is_flag=True,
+    help="Make an operator's token instead: its bearer may look at all sessions, and join none.",
+)
 @click.option("--name", metavar="NAME", help="Name of the peer, in place of what the client says.")
 @click.option(
     "--publish/--no-publish", default=True, help="May the bearer publish?  [default: yes]"
@@ -42,7 +47,8 @@ from gateway.options import config_option, secret_option
 def token(
     context: click.Context,
     *,
-    room: str,
+    room: str | None,
+    operator: bool,
     name: str | None,
     publish: bool,
     subscribe: bool,
@@ -50,7 +56,11 @@ def token(
     secret: str | None,
     secret_file: Path | None,
 ) -> None:
-    """Make a join token and print it, and nothing else."""
+    """Make a join token, or an operator's, and print it, and nothing else."""
+    if operator and (room is not None or name is not None or not (publish and subscribe)):
+        raise click.UsageError("--operator stands alone: an operator joins no room")
+    if not operator and room is None:
+        raise click.UsageError("say for which room with --room, or --operator to look at sessions")
     signing = secret_option(context, secret, secret_file)
     if signing is None:
         raise click.UsageError(
@@ -58,6 +68,9 @@ def token(
         )
     try:
         lifetime_s = tokens.seconds_of(expires)
+        if operator:
+            click.echo(tokens.issue_operator(signing, now_s=time.time(), lifetime_s=lifetime_s))
+            return
         claims = msgspec.convert(
             {"room": room, "name": name, "publish": publish, "subscribe": subscribe},
             tokens.Claims,

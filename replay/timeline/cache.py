@@ -32,7 +32,9 @@ def code_digest() -> bytes:
     for name in _MODULES:
         module = f"replay.timeline.{name}"
         loader = importlib.import_module(module).__loader__
-        source = loader.get_source(module) if isinstance(loader, importlib.abc.InspectLoader) else ""
+        source = (
+            loader.get_source(module) if isinstance(loader, importlib.abc.InspectLoader) else ""
+        )
         digest.update(f"{module}\x00{source}\x00".encode())
     return digest.digest()
 

@@ -2,7 +2,7 @@
 
     viewer 17               text: names, ids, types, sentences, payloads, request ids
     type:ConsumerScored     every envelope of a type
-    peer:p_5fk              what happened to a peer and to all that it has; an id's beginning is enough
+    peer:p_5fk              what happened to a peer and to all that it has; part of an id will do
     request:ses1-12         all that came of a client's request
     =length(room.peers)>`9` the first position at which a JMESPath expression over the state holds
 
@@ -46,7 +46,7 @@ class Found(Struct):
     """How many there are in all, where that is known."""
 
 
-def look(
+def look(  # noqa: PLR0917
     text: str,
     index: TimelineIndex,
     names: dict[str, str],
@@ -99,9 +99,7 @@ def look(
     return found
 
 
-def _lanes(
-    text: str, index: TimelineIndex, names: dict[str, str], prefix: str = ""
-) -> list[int]:
+def _lanes(text: str, index: TimelineIndex, names: dict[str, str], prefix: str = "") -> list[int]:
     """Lanes whose id begins with a text or whose peer is named so."""
     folded = text.casefold()
     found = []

@@ -8,6 +8,7 @@ addresses or other content of the log.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left, bisect_right
 from typing import Any
 
 import msgspec
@@ -117,6 +118,38 @@ class TimelineIndex:
             return 0
         return self.times[min(max(position, 1), self.position) - 1]
 
+    def place(self, envelope: Envelope) -> tuple[Lane, int]:
+        """The lane and the category of an envelope, as `take` found them."""
+        position = envelope.position
+        number = self._numbers.get(envelope.actor, ROOM_LANE)
+        if envelope.actor == "room":
+            first = bisect_left(self.lanes, position, lo=1, key=lambda lane: lane.begin)
+            if first < len(self.lanes) and self.lanes[first].begin == position:
+                number = first  # a request to join names no peer
+            else:
+                said = _said(envelope)
+                number = self._numbers.get(f"peer/{said.peer}", ROOM_LANE)
+            if self.lanes[number].kind != "peer":
+                number = ROOM_LANE if envelope.type == "Join" else self._owner(number)
+        at = bisect_left(self.anomalies, position, key=lambda each: each.position)
+        odd = at < len(self.anomalies) and self.anomalies[at].position == position
+        return self.lanes[number], TROUBLE if odd else category_of(envelope.type)
+
+    def owner(self, lane: Lane) -> Lane:
+        """The peer that a lane belongs to; the room's lane and peers' own are themselves."""
+        while lane.parent >= 0:
+            lane = self.lanes[lane.parent]
+        return lane
+
+    def position_at(self, at_ns: int) -> int:
+        """The last position that is not later than a time; 0 if there is none."""
+        return bisect_right(self.times, at_ns)
+
+    def _owner(self, number: int) -> int:
+        while self.lanes[number].parent >= 0:
+            number = self.lanes[number].parent
+        return number
+
     def take(self, envelope: Envelope) -> None:
         """Go on by the next envelope."""
         position = self.position = envelope.position
@@ -130,10 +163,7 @@ class TimelineIndex:
         types.append(position)
         said = _NOTHING
         if actor == "room" or name in _READ:
-            try:
-                said = _decoder.decode(envelope.data)
-            except msgspec.MsgspecError:
-                said = _NOTHING
+            said = _said(envelope)
         if actor == "room":
             number = self._room_row(envelope, said)
         else:
@@ -170,9 +200,10 @@ class TimelineIndex:
         if name == "RoomClosed":
             self._close_session(position, said.reason)
         elif name == "PeerJoined":
-            self._add(f"peer/{said.peer}", -1, position).joined = position
-            self._present += 1
             session = self.sessions[-1]
+            lane = self._add(f"peer/{said.peer}", -1, position)
+            lane.joined, lane.ordinal = position, session.peers
+            self._present += 1
             session.peers += 1
             session.peers_max = max(session.peers_max, self._present)
             self._move_cause(envelope)
@@ -269,6 +300,14 @@ class TimelineIndex:
         if len(index.times) != index.position:
             raise ValueError("it does not have a time for each position")
         return index
+
+
+def _said(envelope: Envelope) -> Said:
+    """What matters of a payload; nothing of one that does not decode."""
+    try:
+        return _decoder.decode(envelope.data)
+    except msgspec.MsgspecError:
+        return _NOTHING
 
 
 def _follow(lane: Lane, name: str, said: Said, position: int) -> None:

@@ -46,6 +46,8 @@ class Lane(Struct):
     """Why it ended, in a word."""
     joined: int = 0
     """Of a peer: position of its `PeerJoined`, which bears its name."""
+    ordinal: int = 0
+    """Of a peer: how many came in its session before it."""
     children: list[int] = []
     rows: Rows = {}
     inside: Rows = {}
@@ -118,6 +120,7 @@ class Lane(Struct):
             self.reason, self.children, _packed(self.rows), _packed(self.inside), self.spans,
             self.score_at.tobytes(), self.score.tobytes(), self.layer_at.tobytes(),
             self.layer.tobytes(), self.asked_ns, self.storm_ns, self.joined,
+            self.ordinal,
         ]  # fmt: skip
 
     @classmethod
@@ -130,6 +133,7 @@ class Lane(Struct):
             asked_ns=raw[16], storm_ns=raw[17],
             score_at=array("I", raw[12]), score=array("b", raw[13]),
             layer_at=array("I", raw[14]), layer=array("b", raw[15]), joined=raw[18],
+            ordinal=raw[19],
         )  # fmt: skip
 
 

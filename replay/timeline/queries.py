@@ -58,7 +58,7 @@ def _edges(index: TimelineIndex, from_ns: int, to_ns: int, buckets: int) -> list
     ]
 
 
-def _counts(
+def _counts(  # noqa: PLR0917
     index: TimelineIndex,
     rows: array[int],
     edges: list[int],

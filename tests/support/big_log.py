@@ -77,9 +77,7 @@ def big_session(
             session.to_producer(picture, asked)
         elif tick in (silence, silence + 40):
             active = tick != silence
-            session.to_producer(
-                picture, ProducerActivityChanged(producer=picture, active=active)
-            )
+            session.to_producer(picture, ProducerActivityChanged(producer=picture, active=active))
         else:
             _happen(session, random, watching, picture)
     return session

@@ -1,0 +1,1 @@
+"""The read-only HTTP API behind the replay page: sessions by range, never a whole log."""

@@ -10,8 +10,11 @@ import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
-const PAGES = ['index.html', 'host.html', 'viewer.html', '404.html'];
-const ENTRIES = ['start.js', 'host.js', 'viewer.js', 'style.css', 'assets/icons.svg', 'assets/favicon.svg'];
+const PAGES = ['index.html', 'host.html', 'viewer.html', 'sessions.html', 'replay.html', '404.html'];
+const ENTRIES = [
+  'start.js', 'host.js', 'viewer.js', 'replay/sessions.js', 'replay/replay.js',
+  'style.css', 'replay/replay.css', 'assets/icons.svg', 'assets/favicon.svg',
+];
 const PREFIX = '/static/';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));

@@ -17,7 +17,7 @@ from gateway.replay_api.library import Library
 from gateway.replay_api.routes import replay_routes
 
 
-class _House:
+class House:
     def health(self) -> Health:
         return Health(True, {})
 
@@ -57,7 +57,7 @@ async def desk(
     """The API of a server on loopback, unless told otherwise."""
     library = Library(data)
     app = make_app(
-        _House(),
+        House(),
         version="0",
         signaling_url=None,
         secret=secret,

@@ -107,7 +107,10 @@ def make_app(
     static: Path = STATIC,
     replay: Sequence[Route] = (),
 ) -> Starlette:
-    """The ASGI application. `static` is where the pages were built, `replay` the API of sessions."""
+    """The ASGI application.
+
+    `static` is where the pages were built; `replay` are the routes of the API of sessions.
+    """
     pages = _Pages(static)
 
     async def config(_request: Request) -> Response:

@@ -53,7 +53,7 @@ def _edges(index: TimelineIndex, from_ns: int, to_ns: int, buckets: int) -> list
     """The first position of each bucket, and the one behind the last."""
     span = to_ns - from_ns
     return [
-        bisect_left(index.times, from_ns + span * number // buckets) + 1
+        bisect_left(index.times, from_ns - (-span * number // buckets)) + 1
         for number in range(buckets + 1)
     ]
 

@@ -53,7 +53,7 @@ export function paintLife(context, axis, lane, y, live) {
 export function paintDensity(context, axis, buckets, scale, y, room = ROW - 6) {
   const colours = theme();
   const step = (scale.to - scale.from) / scale.buckets;
-  const w = Math.max((step / axis.span) * axis.width - 0.6, 1);
+  const w = Math.max((step / axis.span) * axis.width - 0.7, 1);
   const foot = y + ROW - 3;
   for (const [bucket, { total, parts }] of buckets) {
     const x = axis.x(scale.from + bucket * step);

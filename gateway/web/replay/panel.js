@@ -30,7 +30,6 @@ export class Panel {
     Object.assign(this, { elements, on, path: '', tab: 'why', told: null });
     for (const tab of Object.keys(elements.tabs)) {
       elements.tabs[tab].addEventListener('click', () => this.choose(tab));
-      elements.tabs[tab].addEventListener('keydown', (event) => this.#tabKey(event, tab));
     }
   }
 
@@ -42,22 +41,10 @@ export class Panel {
     this.tab = tab;
     for (const [name, button] of Object.entries(this.elements.tabs)) {
       button.setAttribute('aria-selected', String(name === tab));
-      button.tabIndex = name === tab ? 0 : -1;
       this.elements.views[name].hidden = name !== tab;
     }
     this.refresh();
     this.on.tab();
-  }
-
-  #tabKey(event, tab) {
-    const names = Object.keys(this.elements.tabs);
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
-    const next = names[(names.indexOf(tab) + step + names.length) % names.length];
-    this.choose(next);
-    this.elements.tabs[next].focus();
-    event.preventDefault();
-    event.stopPropagation();
   }
 
   /** Show an event. Causes and effects are asked for when it is chosen, not while time runs. */

@@ -64,7 +64,7 @@ export class Overview {
     const colours = theme();
     if (this.told) {
       const { from, to, buckets, all, most } = this.told;
-      const w = Math.max((this.#x(from + (to - from) / buckets) - this.#x(from)) - 1, 1);
+      const w = this.#x(from + (to - from) / buckets) - this.#x(from) + 0.25;
       for (const [bucket, { total, parts }] of all) {
         const x = this.#x(from + (bucket / buckets) * (to - from));
         let at = tall - 2;

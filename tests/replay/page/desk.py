@@ -45,9 +45,11 @@ class Desk:
     async def indexed(self, room: str) -> Any:
         """The summary of a room once its index is whole."""
         with trio.fail_after(60):
-            while (told := await self(f"/{room}"))["building"] or told["indexed"] < told["end"]:
+            while True:
+                told = await self(f"/{room}")
+                if not told["building"] and told["indexed"] == told["end"]:
+                    return told
                 await trio.sleep(0.05)
-        return told
 
 
 @asynccontextmanager

@@ -1,10 +1,10 @@
 """Measure the time machine: folding, verifying, states at an instant, appends of many actors.
 
-    python bench/replay.py [--data DIR] [--rounds N] [--million N] [--json]
+    python -m bench.replay [--data DIR] [--rounds N] [--million N] [--json]
 
 Figures are medians over the rounds. Folding and verifying are one thread's work and are measured in
-seconds of its CPU, the rest in seconds on the wall. Events per second count events alone where it says so, else all
-envelopes of the log (messages and events). States are asked for at instants drawn from a seed, with
+seconds of its CPU, the rest in seconds on the wall. Events per second count events alone where it
+says so, else all envelopes of the log. States are asked for at instants drawn from a seed, with
 snapshots there and without.
 """
 
@@ -21,12 +21,8 @@ from random import Random
 
 import trio
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from sessions import long_session
-from store import append
-
+from bench.sessions import long_session
+from bench.store import append
 from replay.fold import Fold
 from replay.history import History
 from replay.reader import LogReader

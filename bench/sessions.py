@@ -5,11 +5,7 @@ rooms: scores of every stream about once a second, now and then a layer, a pause
 viewer who leaves and another who comes.
 """
 
-import sys
-from pathlib import Path
 from random import Random
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from protocol.commands import PauseConsumer, RequestConsumerKeyFrame, ResumeConsumer
 from protocol.notices import ConsumerScore, KeyFrameRequested, LayersChanged, ProducerScore

@@ -1,6 +1,6 @@
 """Measure the event store: durable appends, acknowledgement times, opening and reading.
 
-    python bench/store.py [--data DIR] [--seconds S] [--rounds N] [--json]
+    python -m bench.store [--data DIR] [--seconds S] [--rounds N] [--json]
 
 Appends: each task appends one envelope of a typical payload, waits until it is durable, and goes
 on. `busy` runs the same beside a trio thread that works half of the time, as a server's does.

@@ -141,7 +141,7 @@ class Redecider:
             self._rebuild.apply(address, event)
 
     def _decide(self, address: Address, message: Envelope) -> tuple[Any, ...]:
-        draw = Draw(lambda: message.entropy)
+        draw = Draw(lambda: message.entropy) if message.entropy else _NO_CHOICE
         outcome = decider_at(address).decide(
             self._rebuild.state(address),
             codec.decode(message.type, message.version, message.data),
@@ -154,18 +154,27 @@ class Redecider:
         return outcome.events
 
 
+def _no_choice() -> bytes:
+    raise ValueError("a choice is drawn now that was not drawn then")
+
+
+_NO_CHOICE = Draw(_no_choice)
+"""For messages upon which nothing was drawn: the most."""
+
+
 def _are_equal(recorded: list[Envelope], decided: tuple[Any, ...]) -> bool:
     """Whether the same events were decided: as written then, or else in today's shape."""
     if len(recorded) != len(decided):
         return False
-    return all(
-        type(event).__name__ == envelope.type
-        and (
-            (data := codec.encode(event)) == envelope.data
-            or data == codec.encode(codec.decode(envelope.type, envelope.version, envelope.data))
-        )
-        for envelope, event in zip(recorded, decided, strict=True)
-    )
+    for envelope, event in zip(recorded, decided, strict=True):
+        if type(event).__name__ != envelope.type:
+            return False
+        data = codec.encode(event)
+        if data != envelope.data:
+            then = codec.decode(envelope.type, envelope.version, envelope.data)
+            if data != codec.encode(then):
+                return False
+    return True
 
 
 def _divergence(

@@ -30,7 +30,7 @@ from protocol.ids import Address
 from replay.fold import Fold
 
 FILE_NAME = "snapshots.sqlite3"
-EVERY_ENVELOPES = 8192
+EVERY_ENVELOPES = 4096
 """Least distance between two snapshots of a room."""
 ENVELOPE_BYTES = 256
 """A large state is kept less often: after an envelope for each so many bytes of it."""

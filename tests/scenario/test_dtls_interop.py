@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import subprocess
@@ -13,7 +14,6 @@ from typing import Any
 
 import pytest
 import trio
-import trio_asyncio
 from aiortc.rtcdtlstransport import (
     RTCCertificate,
     RTCDtlsFingerprint,
@@ -147,59 +147,61 @@ async def test_openssl_as_client_agrees_on_the_keys(tmp_path: Path) -> None:
 
 
 class Wire:
-    """What aiortc takes for an ICE transport: two channels."""
+    """What aiortc takes for an ICE transport: a queue each way."""
 
     def __init__(self, role: str) -> None:
         self.role = role
         self.state = "completed"
-        self.to_peer, self.from_aiortc = trio.open_memory_channel[bytes](64)
-        self.to_aiortc, self.from_peer = trio.open_memory_channel[bytes](64)
+        self.from_aiortc: asyncio.Queue[bytes] = asyncio.Queue(64)
+        self.to_aiortc: asyncio.Queue[bytes] = asyncio.Queue(64)
 
     async def _send(self, data: bytes) -> None:
-        self.to_peer.send_nowait(data)
+        self.from_aiortc.put_nowait(data)
 
-    @trio_asyncio.trio_as_aio
     async def _recv(self) -> bytes:
-        return await self.from_peer.receive()
+        return await self.to_aiortc.get()
 
 
 @pytest.mark.parametrize("role", ["client", "server"])
-async def test_aiortc_agrees_on_the_keys_and_hears_goodbye(role: DtlsRole) -> None:
+def test_aiortc_agrees_on_the_keys_and_hears_goodbye(role: DtlsRole) -> None:
+    # On asyncio itself: our side needs no loop, and trio_asyncio would patch asyncio for all tests.
+    asyncio.run(shake_hands_with_aiortc(role))
+
+
+async def shake_hands_with_aiortc(role: DtlsRole) -> None:
     certificate = RTCCertificate.generateCertificate()
     theirs = tuple((one.algorithm, one.value) for one in certificate.getFingerprints())
     connection = DtlsConnection(role, contexts()[1], theirs)
     # aiortc takes the role that its ICE role implies.
     wire = Wire("controlling" if role == "client" else "controlled")
-    async with trio_asyncio.open_loop():
-        transport = RTCDtlsTransport(wire, [certificate])  # type: ignore[arg-type]
-        ours = [RTCDtlsFingerprint(*pair) for pair in contexts()[1].certificate.fingerprints]
-        async with trio.open_nursery() as nursery:
+    transport = RTCDtlsTransport(wire, [certificate])  # type: ignore[arg-type]
+    ours = [RTCDtlsFingerprint(*pair) for pair in contexts()[1].certificate.fingerprints]
 
-            async def carry() -> None:
-                async for data in wire.from_aiortc:
-                    connection.handle_datagram(data)
-                    for datagram in connection.poll_datagrams():
-                        wire.to_aiortc.send_nowait(datagram)
+    def flush() -> None:
+        for datagram in connection.poll_datagrams():
+            wire.to_aiortc.put_nowait(datagram)
 
-            nursery.start_soon(carry)
-            connection.start()
-            for datagram in connection.poll_datagrams():
-                wire.to_aiortc.send_nowait(datagram)
-            with trio.fail_after(10):
-                await trio_asyncio.aio_as_trio(transport.start)(RTCDtlsParameters(ours))
-            assert transport.state == "connected"
-            assert connection.state == "connected"
-            packet = bytes.fromhex("80600001000000010000000a") + b"payload"
-            sealed = transport._tx_srtp.protect(packet)
-            assert SrtpSession(connection.srtp_keys()).unprotect_rtp(sealed) == packet
-            closed = trio.Event()
-            transport.on("statechange", lambda: transport.state == "closed" and closed.set())
-            connection.close()
-            for datagram in connection.poll_datagrams():
-                wire.to_aiortc.send_nowait(datagram)
-            with trio.fail_after(10):
-                await closed.wait()
-            nursery.cancel_scope.cancel()
+    async def carry() -> None:
+        while True:
+            connection.handle_datagram(await wire.from_aiortc.get())
+            flush()
+
+    carrying = asyncio.create_task(carry())
+    async with asyncio.timeout(10):
+        connection.start()
+        flush()
+        await transport.start(RTCDtlsParameters(ours))
+        assert transport.state == "connected"
+        assert connection.state == "connected"
+        packet = bytes.fromhex("80600001000000010000000a") + b"payload"
+        sealed = transport._tx_srtp.protect(packet)
+        assert SrtpSession(connection.srtp_keys()).unprotect_rtp(sealed) == packet
+        closed = asyncio.Event()
+        transport.on("statechange", lambda: transport.state == "closed" and closed.set())
+        connection.close()
+        flush()
+        await closed.wait()
+    carrying.cancel()
 
 
 def test_the_certificate_is_one_that_openssl_reads(tmp_path: Path) -> None:

@@ -177,6 +177,8 @@ async def shake_hands_with_aiortc(role: DtlsRole) -> None:
     transport = RTCDtlsTransport(wire, [certificate])  # type: ignore[arg-type]
     ours = [RTCDtlsFingerprint(*pair) for pair in contexts()[1].certificate.fingerprints]
 
+    connected = asyncio.Event()
+
     def flush() -> None:
         for datagram in connection.poll_datagrams():
             wire.to_aiortc.put_nowait(datagram)
@@ -185,6 +187,8 @@ async def shake_hands_with_aiortc(role: DtlsRole) -> None:
         while True:
             connection.handle_datagram(await wire.from_aiortc.get())
             flush()
+            if connection.state == "connected":
+                connected.set()
 
     carrying = asyncio.create_task(carry())
     async with asyncio.timeout(10):
@@ -192,7 +196,7 @@ async def shake_hands_with_aiortc(role: DtlsRole) -> None:
         flush()
         await transport.start(RTCDtlsParameters(ours))
         assert transport.state == "connected"
-        assert connection.state == "connected"
+        await connected.wait()
         packet = bytes.fromhex("80600001000000010000000a") + b"payload"
         sealed = transport._tx_srtp.protect(packet)
         assert SrtpSession(connection.srtp_keys()).unprotect_rtp(sealed) == packet

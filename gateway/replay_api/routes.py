@@ -42,6 +42,7 @@ from replay.text import as_map as envelope_map
 from replay.timeline import finder, queries
 from replay.timeline.categories import CATEGORIES
 from replay.timeline.index import TimelineIndex
+from replay.timeline.measured import measured
 from replay.timeline.outline import outline
 
 LANES_MAX = 300
@@ -361,7 +362,17 @@ class _Desk:
                         )
             return told
 
-        return {"series": await self._library.ask(shelf, tell)}
+        told = await self._library.ask(shelf, tell)
+        chosen = [
+            lane
+            for key in keys or _producers(shelf.index, session)
+            if (lane := shelf.index.lane(key)) is not None
+        ]
+        directory = self._library.directory
+        told += await self._library.read(
+            lambda _reader: measured(directory, shelf.room, chosen, from_ns, to_ns)
+        )
+        return {"series": told}
 
     async def tail(self, request: Request) -> Any:
         room = request.path_params["room"]
@@ -379,7 +390,7 @@ def _sessions(index: TimelineIndex) -> list[dict[str, Any]]:
     told = []
     for number, session in enumerate(index.sessions[-500:], max(0, len(index.sessions) - 500)):
         following = index.sessions[number + 1 : number + 2]
-        last = session.end or (following[0].begin - 1 if following else index.position)
+        last = following[0].begin - 1 if following else index.position
         told.append(
             {
                 "number": number,

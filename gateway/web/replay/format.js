@@ -52,6 +52,13 @@ export function plain(value) {
   return JSON.stringify(value);
 }
 
+/** A measured value with its unit. */
+export function written(value, unit) {
+  if (unit !== 'bps') return unit ? `${trim(value, 1)} ${unit}` : trim(value, 1);
+  if (value >= 1e6) return `${trim(value / 1e6, 2)} Mbit/s`;
+  return `${trim(value / 1e3, 0)} kbit/s`;
+}
+
 /** An id shortened to what tells it from others: `p_cnxh…`. */
 export const shortId = (id) => (id.length > 9 ? `${id.slice(0, 7)}…` : id);
 

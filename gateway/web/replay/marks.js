@@ -44,13 +44,17 @@ export function nearest(marks, x, y, reach = 9) {
   return best;
 }
 
-/** The points of a step line between two times: `[x, value]`, each value held to the next. */
-export function steps(points, axis, end) {
+/**
+ * The points of a step line between two times: `[x, value]`, each value held to the next, but no
+ * longer than `hold`; a null stands where the line breaks.
+ */
+export function steps(points, axis, end, hold = Infinity) {
   const line = [];
   points.forEach(([time, value], n) => {
-    const next = n + 1 < points.length ? points[n + 1][0] : end;
+    const next = Math.min(n + 1 < points.length ? points[n + 1][0] : end, time + hold);
     if (next < axis.from || time > axis.to) return;
     line.push([axis.x(Math.max(time, axis.from)), value], [axis.x(Math.min(next, axis.to)), value]);
+    if (n + 1 < points.length && next < points[n + 1][0]) line.push(null);
   });
   return line;
 }

@@ -2,7 +2,7 @@
 import { h } from '../ui/dom.js';
 import { ask, Latest } from './api.js';
 import { prepared, theme } from './canvas.js';
-import { sinceBegin } from './format.js';
+import { sinceBegin, written } from './format.js';
 import { height, stacked, steps, valueAt } from './marks.js';
 import { CATEGORIES, METRICS } from './words.js';
 
@@ -158,7 +158,8 @@ export class Charts {
   }
 
   #arrange(nameOf) {
-    const metrics = [...new Set(this.series.map((each) => each.metric))];
+    const found = new Set(this.series.map((each) => each.metric));
+    const metrics = [...Object.keys(METRICS).filter((each) => found.delete(each)), ...found];
     const lanes = [...new Set(this.series.map((each) => each.lane))];
     const said = metrics.join() + lanes.join();
     if (this.said === said) {
@@ -194,12 +195,12 @@ export class Charts {
       const shown = [];
       series.forEach((each) => {
         const colour = colours.lines[this.lanes.indexOf(each.lane) % colours.lines.length];
-        const line = steps(each.points, this.axis, each.end_ns);
+        const line = steps(each.points, this.axis, each.end_ns, each.hold_ns);
         context.strokeStyle = colour;
         context.lineWidth = 1.75;
         context.lineJoin = 'round';
         context.beginPath();
-        line.forEach(([x, value], n) => context[n ? 'lineTo' : 'moveTo'](x, y(value)));
+        line.forEach((point, n) => point && context[n && line[n - 1] ? 'lineTo' : 'moveTo'](point[0], y(point[1])));
         context.stroke();
         const value = this.time === null ? undefined : valueAt(each.points, this.time);
         shown.push([colour, value, this.nameOf(each)]);
@@ -208,11 +209,11 @@ export class Charts {
         context.fillStyle = colours.accent;
         context.fillRect(this.axis.x(this.time) - 0.75, 0, 1.5, tall);
       }
-      this.#say(values, shown);
+      this.#say(values, shown, words);
     }
   }
 
-  #say(values, shown) {
+  #say(values, shown, words) {
     const said = JSON.stringify(shown);
     if (values.dataset.said === said) return;
     values.dataset.said = said;
@@ -220,7 +221,7 @@ export class Charts {
       ...shown.slice(0, 3).map(([colour, value, name]) => {
         const swatch = h('i.swatch', { 'aria-hidden': 'true' });
         swatch.style.background = colour;
-        return h('span.chart-value', { title: name }, swatch, `${name} `, h('b', {}, value === undefined ? '–' : `${value}`));
+        return h('span.chart-value', { title: name }, swatch, `${name} `, h('b', {}, value === undefined ? '–' : written(value, words.unit)));
       }),
     );
   }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Axis, MS, S } from '../replay/axis.js';
-import { duration, plain, sinceBegin, timeOfDay } from '../replay/format.js';
+import { duration, plain, sinceBegin, timeOfDay, written } from '../replay/format.js';
 import { LaneList, PAGE, rowKey } from '../replay/lane-list.js';
 import { height, nearest, stacked, steps, valueAt } from '../replay/marks.js';
 import { Player } from '../replay/player.js';
@@ -158,6 +158,7 @@ test('a step line holds each value to the next, and the last to the end', () => 
   const axis = { from: 0, to: 100, x: (time) => time };
   assert.deepEqual(steps([[10, 5], [40, 7]], axis, 60), [[10, 5], [40, 5], [40, 7], [60, 7]]);
   assert.deepEqual(steps([[-50, 5], [200, 7]], axis, 300), [[0, 5], [100, 5]]);
+  assert.deepEqual(steps([[10, 5], [40, 7]], axis, 90, 8), [[10, 5], [18, 5], null, [40, 7], [48, 7]]);
   assert.equal(valueAt([[10, 5], [40, 7]], 39), 5);
   assert.equal(valueAt([[10, 5]], 9), undefined);
 });
@@ -202,6 +203,10 @@ test('times are written as exactly as the axis needs', () => {
 });
 
 test('values are written in a line', () => {
+  assert.equal(written(1_234_567, 'bps'), '1.23 Mbit/s');
+  assert.equal(written(64_400, 'bps'), '64 kbit/s');
+  assert.equal(written(12.34, 'ms'), '12.3 ms');
+  assert.equal(written(7, ''), '7');
   assert.equal(plain(null), '–');
   assert.equal(plain(''), '""');
   assert.equal(plain({ '…': 12 }), '12 entries');

@@ -155,7 +155,7 @@ class Library:
             gap = end.position - shelf.index.position
             if 0 < gap <= INLINE_ENVELOPES and not shelf.building:
                 await self.read(partial(shelf.take, up_to=end.position))
-            elif gap > INLINE_ENVELOPES and not shelf.building:
+            elif gap > INLINE_ENVELOPES and not (shelf.building or shelf.failed):
                 shelf.building = True
                 self._wanted[room] = None
                 self._want.set()
@@ -230,8 +230,19 @@ class Library:
                 shelf.failed = done.stderr.decode(errors="replace").strip()[-300:]
                 _log.warning("timeline_not_built", room=room, error=shelf.failed)
             await self._reload(shelf)
+            await self._look_behind(shelf)
         finally:
             shelf.building = False
+
+    async def _look_behind(self, shelf: Shelf) -> None:
+        """See whether damage is why the index ends where it does."""
+        try:
+            end, _ = await self.end(shelf.room)
+            async with shelf.lock:
+                if shelf.index.position < end.position:
+                    await self.read(partial(shelf.take, up_to=shelf.index.position + 1))
+        except StoreError as error:
+            shelf.failed = str(error)
 
     async def _watch(self, shelf: Shelf, path: Path) -> None:
         seen = 0

@@ -13,6 +13,7 @@
 | `silent` | a publisher's packets stopped |
 | `low_score` | a stream fell to a score of 3 of 10 or less |
 | `nothing_sent` | a viewer that wants packets gets none |
+| `frozen` | nothing reached a viewer for a while though it could have |
 | `keyframe_storm` | a publisher was asked for 5 keyframes within 10 s |
 | `peer_lost` | a peer lost its socket, or left without having asked for it |
 """
@@ -64,6 +65,8 @@ def anomaly_of(envelope: Envelope, said: Said, lane: Lane, at_ns: int) -> str | 
         case "ConsumerLayersChanged" if said.spatial_layer is None:
             wanted = not (lane.is_in("paused") or lane.is_in("source paused"))
             return "nothing_sent" if wanted and lane.layer and lane.layer[-1] >= 0 else None
+        case "ConsumerFreezeChanged" if said.frozen:
+            return "frozen"
         case "KeyFrameAsked":
             return _storm(lane, at_ns)
         case "PeerLeft" if said.reason not in _FINE_TO_LEAVE:

@@ -14,7 +14,7 @@ PEOPLE, CONNECTION, MEDIA, QUALITY, HOUSE, TROUBLE = range(len(CATEGORIES))
 
 _TROUBLE = frozenset(("CommandRefused", "ActorFailed", "OrderRefused", "ChildFailed", "PlaneLost"))
 _RULES = (
-    (QUALITY, re.compile(r"Score|Layer|KeyFrame|Bitrate|Bandwidth|Quality|Telemetry")),
+    (QUALITY, re.compile(r"Score|Layer|KeyFrame|Fr[eo]*ze|Bitrate|Bandwidth|Quality|Telemetry")),
     (PEOPLE, re.compile(r"Peer|^Join$|^Resume$|^Leave$|^SocketLost$")),
     (CONNECTION, re.compile(r"Transport|Ice|Dtls|Plane")),
     (MEDIA, re.compile(r"Produce|Consume|Streaming")),

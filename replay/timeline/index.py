@@ -35,6 +35,7 @@ class Said(Struct):
     reason: str = ""
     by: str = ""
     active: bool | None = None
+    frozen: bool | None = None
     paused: bool | None = None
     score: int | None = None
     scores: tuple[int, ...] = ()
@@ -58,7 +59,7 @@ _READ = frozenset(
     (
         "IceChanged", "TransportClosed", "ProducerActive", "ProducerPaused", "ProducerResumed",
         "ProducerScored", "ConsumerScored", "ConsumerPaused", "ConsumerResumed",
-        "ConsumerLayersChanged", "DtlsStateChanged", "ConsumerOpened",
+        "ConsumerLayersChanged", "ConsumerFreezeChanged", "ConsumerOpened",
     )
 )  # fmt: skip
 """Types of actors other than the room's whose payload matters here."""
@@ -330,6 +331,8 @@ def _follow(lane: Lane, name: str, said: Said, position: int) -> None:
             lane.enter("paused" if said.by == "viewer" else "source paused", position)
         case "ConsumerResumed":
             lane.leave("paused" if said.by == "viewer" else "source paused", position)
+        case "ConsumerFreezeChanged":
+            (lane.enter if said.frozen else lane.leave)("frozen", position)
         case "ConsumerScored" if said.score is not None:
             lane.score_at.append(position)
             lane.score.append(min(max(said.score, 0), 10))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from tests.support.serving import ROOT
 
 pytestmark = pytest.mark.browser
 SECRET = "a secret of at least thirty-two bytes"
+HISTORY = ROOT / "tests" / "histories" / "chromium-call.zip"
 WIDE = {"width": 1440, "height": 900}
 
 
@@ -329,6 +332,26 @@ def test_searching_finds_people_states_and_says_what_is_wrong(page: Page, shelf:
     expect(page.locator("#results")).to_contain_text("Nothing found")
 
 
+def test_a_real_call_is_walked_through_from_beginning_to_end(page: Page, tmp_path: Path) -> None:
+    with zipfile.ZipFile(HISTORY) as history:
+        history.extractall(tmp_path)
+    about = json.loads((tmp_path / "about.json").read_text())
+    shelf = Shelf(tmp_path)
+    try:
+        opened(page, shelf, f"/replay/{about['room']}#t=state&p=1")
+        assert page.locator(".lane-label[data-kind=peer]").count() >= 4
+        sentences = set()
+        for position in range(2, 60):
+            page.keyboard.press("ArrowRight")
+            at(page, position)
+            sentences.add(page.locator(".sentence").inner_text())
+        assert len(sentences) > 40
+        page.keyboard.press("End")
+        at(page, about["position"])
+    finally:
+        shelf.close()
+
+
 def test_zooming_and_panning(page: Page, shelf: Shelf) -> None:
     opened(page, shelf, "/replay/studio")
     stage = page.locator("#stage").bounding_box()
@@ -413,5 +436,6 @@ def test_a_live_session_is_followed(studio: Studio) -> None:
     expect(page.locator(".lane-label", has_text="Mira")).to_be_visible()
     page.wait_for_selector(f'html:not([data-position="{before}"])', state="attached")
     assert position(page) > before
+    expect(page.locator(".chart-name").first).to_have_text("Bitrate")
     page.click("#live")
     page.wait_for_selector("html[data-follow=false]", state="attached")

@@ -6,7 +6,7 @@ import { CATEGORIES } from './words.js';
 export const ROW = 30;
 const BAR = 18;
 const MARK = 3.6;
-const GRAVE = new Set(['silent', 'ice lost', 'away']);
+const GRAVE = new Set(['silent', 'ice lost', 'away', 'frozen']);
 const KIND_COLOUR = { peer: 'people', transport: 'connection', producer: 'media', consumer: 'media', room: 'house' };
 
 /** Vertical lines of the axis behind everything. */
@@ -103,11 +103,12 @@ export function paintMark(context, x, y, { category, kind }, scale = 1) {
 export function paintArrow(context, from, to, colour) {
   const dx = to.x - from.x;
   const dy = to.y - from.y;
-  if (Math.abs(dx) < 3 && Math.abs(dy) < 3) return;
-  const bend = Math.abs(dx) < 30 ? 26 : 0;
+  if (Math.abs(dx) < 16 && Math.abs(dy) < 3) return;
+  const bend = Math.abs(dx) < 30 ? 12 + Math.abs(dy) * 0.14 : 0; // longer ones swing wider
   const middle = { x: (from.x + to.x) / 2 + bend, y: dy === 0 ? from.y - 18 : (from.y + to.y) / 2 };
   context.strokeStyle = context.fillStyle = colour;
-  context.lineWidth = 1.5;
+  context.lineWidth = 1.3;
+  context.globalAlpha = 0.7;
   context.beginPath();
   context.moveTo(from.x, from.y);
   if (bend) context.quadraticCurveTo(middle.x, middle.y, to.x + 5, to.y);
@@ -119,10 +120,11 @@ export function paintArrow(context, from, to, colour) {
   context.rotate(angle);
   context.beginPath();
   context.moveTo(0, 0);
-  context.lineTo(-7, -3.6);
-  context.lineTo(-7, 3.6);
+  context.lineTo(-6, -3);
+  context.lineTo(-6, 3);
   context.fill();
   context.restore();
+  context.globalAlpha = 1;
 }
 
 /** Where one is in time. */

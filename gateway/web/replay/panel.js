@@ -114,7 +114,7 @@ export class Panel {
     const total = story.effects_total - (story.effects.length - others.length);
     if (others.length) {
       const last = Math.max(...others.map((told) => told.at_ns), ...story.causes.map((told) => told.at_ns));
-      const zoom = h('button.link', { type: 'button' }, `over ${duration(last - begin)}`);
+      const zoom = h('button.link', { type: 'button' }, last > begin ? `over ${duration(last - begin)}` : 'at once');
       zoom.addEventListener('click', () => this.on.zoom(begin, last));
       parts.push(
         h('h2.view-head', {}, 'What came of it', h('span.muted', {}, `${count(total)} more, `, zoom)),

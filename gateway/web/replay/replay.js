@@ -54,7 +54,10 @@ const timeline = new Timeline(elements, axis, list, {
     writeSoon();
   },
   grabbed: () => setFollow(false),
-  unfolded: () => writeSoon(),
+  unfolded: () => {
+    writeSoon();
+    loadChartsSoon();
+  },
   choose,
   hover: (mark, x, y) => tip.show(mark, x, y),
   failed,

@@ -198,7 +198,7 @@ export class Timeline {
       if (x < -6 || x > this.axis.width + 6) continue;
       stack = x - before < 3 ? stack + 1 : 0; // what happened at one instant fans out
       if (!stack) before = x;
-      const place = { ...mark, x: stack ? before + Math.min(stack, 12) * 4 : x, y };
+      const place = { ...mark, x: stack ? before + Math.min(stack, 4) * 3.5 : x, y };
       paintMark(context, place.x, y, place);
       this.drawn.push(place);
     }

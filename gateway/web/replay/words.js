@@ -24,6 +24,7 @@ export const ANOMALY_WORDS = {
   silent: 'Publisher silent',
   low_score: 'Low score',
   nothing_sent: 'Nothing sent',
+  frozen: 'Frozen',
   keyframe_storm: 'Keyframe storm',
   peer_lost: 'Peer lost',
 };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 
 import msgspec
@@ -11,6 +12,7 @@ from protocol.commands import PauseConsumer, RestartIce
 from protocol.ids import ROOM, transport_address
 from protocol.messages import SocketLost
 from protocol.notices import (
+    ConsumerFrozen,
     ConsumerScore,
     IceStateChanged,
     KeyFrameRequested,
@@ -18,10 +20,12 @@ from protocol.notices import (
     ProducerActivityChanged,
 )
 from replay.reader import LogReader
+from replay.store.errors import LogDamaged
 from replay.timeline import cache, queries
 from replay.timeline.build import build
 from replay.timeline.categories import CATEGORIES, category_of
 from replay.timeline.index import TimelineIndex
+from tests.histories.test_histories import HISTORIES, opened
 from tests.replay.samples import TYPES
 from tests.replay.sessions import S, Session, call, store
 
@@ -137,14 +141,16 @@ def test_what_is_odd_is_found():
     for layer in (1, None):
         layers = LayersChanged(consumer=consumer, spatial_layer=layer, temporal_layer=None)
         session.to_consumer(consumer, layers)
+    for frozen in (True, False):
+        session.to_consumer(consumer, ConsumerFrozen(consumer=consumer, frozen=frozen))
     for _ in range(9):
         session.to_producer(producer, KeyFrameRequested(producer=producer, encoding=0, requests=1))
     session.to_producer(producer, ProducerActivityChanged(producer=producer, active=False))
     session.tell(ROOM, SocketLost(peer=viewer, attachment=1))
     found = kinds(index_of(session))
     assert found == [
-        "refused", "low_score", "low_score", "ice_lost", "nothing_sent", "keyframe_storm",
-        "silent", "peer_lost",
+        "refused", "low_score", "low_score", "ice_lost", "nothing_sent", "frozen",
+        "keyframe_storm", "silent", "peer_lost",
     ]  # fmt: skip
 
 
@@ -232,3 +238,24 @@ def test_no_type_that_is_about_a_stream_or_a_transport_falls_to_the_house():
     assert not [
         n for n in house if any(word in n for word in ("Producer", "Consumer", "Transport"))
     ]
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+def test_real_sessions_are_laid_out_as_far_as_they_are_sound(path, tmp_path):
+    about, directory = opened(path, tmp_path)
+    index = build(directory, about["room"])
+    with LogReader(directory) as reader:
+        with contextlib.suppress(LogDamaged):
+            count = 0
+            for batch in reader.batches(about["room"]):
+                count += len(batch)
+        assert index.position == count > 0
+        placed = {
+            position: lane.key
+            for lane in index.lanes
+            for rows in lane.rows.values()
+            for position in rows
+        }
+        assert sorted(placed) == list(range(1, index.position + 1))
+        for envelope in reader.some(about["room"], placed):
+            assert index.place(envelope)[0].key == placed[envelope.position]

@@ -8,6 +8,7 @@
 | `/config.json` | where signaling is |
 | `/healthz` | how the server is; 503 when it does not serve |
 | `/api/rooms/{room}` | whether a room is open |
+| `/api/rooms/{room}/capture` | POST: freeze the flight recorder; for operators |
 | `/api/rooms` | all rooms, for who knows the server's secret |
 | `/api/replay…` | sessions, read-only: see `gateway.replay_api.routes` |
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -30,11 +32,13 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.addresses import is_loopback
 from gateway.keys import Secret
 
 STATIC = Path(__file__).with_name("static")
 _HASHED_NAME = re.compile(r"-[A-Z0-9]{8}\.")
 _YEAR_S = 31_536_000
+_BODY_BYTES_MAX = 4096
 
 _SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self';"
@@ -93,6 +97,10 @@ class House(Protocol):
         """All open rooms."""
         ...
 
+    def capture(self, room: str, transport: str | None) -> bool:
+        """Freeze the flight recorder of a room, or of one transport; False without such a room."""
+        ...
+
     def signal_port(self) -> int:
         """TCP port of signaling."""
         ...
@@ -132,6 +140,19 @@ def make_app(
                 return _json({"room": view.room, "streaming": view.streaming})
         return _error(404, "room_not_found", "there is no such room")
 
+    async def capture(request: Request) -> Response:
+        if not _operates(request, secret):
+            return _error(401, "unauthorized", "send Authorization: Bearer, and the secret")
+        if request.headers.get("content-type") != "application/json":
+            return _error(415, "unsupported_media_type", "send Content-Type: application/json")
+        try:
+            wanted = msgspec.json.decode(await _body(request), type=_Capture)
+        except (msgspec.MsgspecError, ValueError) as error:
+            return _error(400, "bad_request", str(error))
+        if not house.capture(request.path_params["room"], wanted.transport):
+            return _error(404, "room_not_found", "there is no such room")
+        return _json({"room": request.path_params["room"], "transport": wanted.transport}, 202)
+
     async def rooms(request: Request) -> Response:
         if not _knows(request, secret):
             return _error(401, "unauthorized", "send Authorization: Bearer, and the secret")
@@ -167,6 +188,7 @@ def make_app(
             Route("/config.json", config),
             Route("/healthz", healthz),
             Route("/api/rooms/{room}", room),
+            Route("/api/rooms/{room}/capture", capture, methods=["POST"]),
             Route("/api/rooms", rooms),
             *replay,
             Mount("/static", _Static(directory=static, check_dir=False)),
@@ -233,6 +255,39 @@ class _Headers:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+class _Capture(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of a request to capture."""
+
+    transport: str | None = None
+
+
+async def _body(request: Request) -> bytes:
+    """The body, if it is short. Raises ValueError."""
+    body = b""
+    announced = request.headers.get("content-length", "0")
+    if not announced.isascii() or not announced.isdecimal() or int(announced) > _BODY_BYTES_MAX:
+        raise ValueError(f"a body of at most {_BODY_BYTES_MAX} bytes")
+    async with aclosing(request.stream()) as parts:
+        async for part in parts:
+            body += part
+            if len(body) > _BODY_BYTES_MAX:
+                raise ValueError(f"a body of at most {_BODY_BYTES_MAX} bytes")
+    return body or b"{}"
+
+
+def _operates(request: Request, secret: Secret | None) -> bool:
+    """Whether a request comes from who runs the server.
+
+    It bears the secret; without a secret it comes from this machine, from no page (they send an
+    `Origin` with a POST) and through no proxy.
+    """
+    if secret is not None:
+        return _knows(request, secret)
+    client = request.client
+    through = {"origin", "forwarded", "x-forwarded-for"} & set(request.headers)
+    return client is not None and is_loopback(client.host) and not through
 
 
 def _knows(request: Request, secret: Secret | None) -> bool:

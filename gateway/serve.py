@@ -55,11 +55,12 @@ from media.plane_client import Plane
 from media.plane_process import PlaneProcess, PlaneStartError, plane_command
 from protocol.behaviours import CURRENT
 from protocol.envelope import ENTROPY_BYTES
-from protocol.messages import RoomSettings, TransportSettings
+from protocol.messages import CaptureRoom, RoomSettings, TransportSettings
 from protocol.negotiation.router import MEDIA_CODECS, router_capabilities
-from protocol.notices import Telemetry
+from protocol.notices import Recording, Telemetry
 from protocol.store_error import StoreError
 from protocol.transport_parameters import DtlsFingerprint
+from replay.recording_store import RecordingStore
 from replay.side_store import Retention
 from replay.store import SqliteStore
 from replay.telemetry_store import TelemetryStore
@@ -122,6 +123,7 @@ class _Server:
         self._signal_port = 0
         self._store: SqliteStore | None = None
         self._telemetry: TelemetryStore | None = None
+        self._recordings: RecordingStore | None = None
         self._plane: Plane | None = None
         self._system: System | None = None
         self._signaling: SignalingServer | None = None
@@ -166,10 +168,18 @@ class _Server:
             Retention(days_max=wanted.telemetry_days_max, bytes_max=wanted.telemetry_mb_max * _MB),
             report=lambda problem: _log.error("telemetry_not_written", problem=problem),
         )
+        self._recordings = RecordingStore(
+            data,
+            Retention(
+                days_max=wanted.recordings_days_max, bytes_max=wanted.recordings_mb_max * _MB
+            ),
+            report=lambda problem: _log.error("recordings_not_written", problem=problem),
+        )
         try:
             yield
         finally:
             self._telemetry.close()
+            self._recordings.close()
 
     async def _run_tasks(
         self,
@@ -299,6 +309,8 @@ class _Server:
             version=version(),
             grace_ms=self._settings.media.plane_grace_s * 1000,
             telemetry=self._settings.measurements.telemetry,
+            recorder_bytes=self._settings.measurements.recorder_mb * _MB,
+            recorder_seconds=self._settings.measurements.recorder_seconds,
         )
 
     def _room_settings(self) -> RoomSettings:
@@ -360,6 +372,9 @@ class _Server:
                 case Telemetry() as frame:
                     if self._telemetry is not None:
                         self._telemetry.put_frame(frame)
+                case Recording() as part:
+                    if self._recordings is not None:
+                        self._recordings.put_part(part)
                 case notice:
                     self._system.take_notice(notice)
 
@@ -385,6 +400,13 @@ class _Server:
     def rooms(self) -> list[RoomInfo]:
         """All open rooms."""
         return self._system.rooms() if self._system is not None else []
+
+    def capture(self, room: str, transport: str | None) -> bool:
+        """Freeze the flight recorder of a room, or of one transport; False without such a room."""
+        if self._system is None or not self._system.has_room(room):
+            return False
+        self._system.post(room, CaptureRoom(transport=transport))
+        return True
 
     def signal_port(self) -> int:
         """TCP port of signaling."""

@@ -205,6 +205,16 @@ class Measurements:
     telemetry_mb_max: int = _whole(
         1024, "Size of the telemetry file in MB; the oldest is dropped.", 1, 1_000_000
     )
+    recorder_seconds: int = _whole(
+        30, "Seconds that a recording of the flight recorder reaches back, at most.", 1, 600
+    )
+    recorder_mb: int = _whole(
+        64, "Memory of the flight recorder in MB, a worker; 0 turns it off.", 0, 65_536
+    )
+    recordings_days_max: int = _whole(30, "Days for which recordings are kept.", 1, 3650)
+    recordings_mb_max: int = _whole(
+        512, "Size of the file of recordings in MB; the oldest is dropped.", 1, 1_000_000
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

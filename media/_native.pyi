@@ -66,6 +66,8 @@ def run_plane(
     version: str,
     grace_ms: int,
     telemetry: bool = True,
+    recorder_bytes: int = 67108864,
+    recorder_seconds: int = 30,
 ) -> Literal["quit", "signal", "grace"]:
     """Run a plane in this process until it ends, and say why it did. Holds no GIL.
 

@@ -41,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--version", default="", help="what the plane says its version is")
     parser.add_argument("--no-telemetry", action="store_true", help="do not measure streams")
+    parser.add_argument("--recorder-bytes", type=int, default=64 * 1024 * 1024, metavar="N")
+    parser.add_argument("--recorder-seconds", type=int, default=30, metavar="N")
     parser.add_argument("--grace-ms", type=int, default=GRACE_MS, help="wait for a controller")
     return parser
 
@@ -60,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             version=options.version or f"plane protocol {PLANE_PROTOCOL}",
             grace_ms=options.grace_ms,
             telemetry=not options.no_telemetry,
+            recorder_bytes=options.recorder_bytes,
+            recorder_seconds=options.recorder_seconds,
         )
     except (OSError, ValueError, OverflowError) as error:
         print(f"media.plane: {error}", file=sys.stderr)  # noqa: T201 - its one line

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from protocol.answers import ConsumerType
 from protocol.commands import Rights
-from protocol.messages import RoomSettings, TransportSettings
+from protocol.messages import RecordingReason, RoomSettings, TransportSettings
 from protocol.notices import IceState
 from protocol.orders import Kind, SetConsumer, SetProducer, SrtpProfile, WorkerInfo
 from protocol.rtp_parameters import RtpParameters
@@ -180,6 +180,15 @@ class StreamingStopped(_Event, frozen=True, kw_only=True):
     """The room is live no more: its last producer is gone."""
 
     reason: str
+
+
+class RecordingRequested(_Event, frozen=True, kw_only=True):
+    """The flight recorder of a transport is frozen; the recording bears this event's position."""
+
+    transport: str
+    peer: str
+    reason: RecordingReason
+    at_ns: int
 
 
 class RoomClosed(_Event, frozen=True, kw_only=True):
@@ -390,6 +399,7 @@ RoomEvent = (
     | ProducerPauseNoted
     | StreamingStarted
     | StreamingStopped
+    | RecordingRequested
     | RoomClosed
 )
 TransportEvent = (

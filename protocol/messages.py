@@ -47,6 +47,12 @@ class RoomSettings(Struct, frozen=True, kw_only=True):
     """Numbers of `protocol.behaviours` that the room was opened with."""
 
 
+RecordingReason = Literal[
+    "ice_lost", "consumer_frozen", "keyframe_storm", "publisher_silent", "operator"
+]
+"""Why the flight recorder was frozen."""
+
+
 class _Message(Struct, frozen=True, kw_only=True, gc=False):
     """A message; the class's name is its type in the log."""
 
@@ -139,6 +145,19 @@ class ProducerWentLive(_Message, frozen=True, kw_only=True):
     producer: str
 
 
+class FaultNoticed(_Message, frozen=True, kw_only=True):
+    """An actor of the room saw a fault of media; `reason` is a word of `RecordingReason`."""
+
+    transport: str
+    reason: RecordingReason
+
+
+class CaptureRoom(_Message, frozen=True, kw_only=True):
+    """Freeze the flight recorder, as an operator wants it: of one transport, or of all."""
+
+    transport: str | None = None
+
+
 # To a transport, producer or consumer: the first message.
 
 
@@ -187,6 +206,8 @@ Message = (
     | ChildFailed
     | ProducerPauseChanged
     | ProducerWentLive
+    | FaultNoticed
+    | CaptureRoom
     | OpenTransport
     | OpenProducer
     | OpenConsumer

@@ -97,12 +97,14 @@ class LayersChanged(_Notice, frozen=True, kw_only=True):
     temporal_layer: int | None
 
 
-class KeyFrameRequested(_Notice, frozen=True, kw_only=True):
+class KeyFrameRequested(_Notice, frozen=True, kw_only=True, omit_defaults=True):
     """A keyframe request went to the publisher, for `requests` askers since the last one."""
 
     producer: str
     encoding: int
     requests: int
+    storm: bool = False
+    """It is the fifth within ten seconds that somebody asked for."""
 
 
 class ConsumerFrozen(_Notice, frozen=True, kw_only=True):
@@ -125,6 +127,24 @@ class Telemetry(_Notice, frozen=True, kw_only=True):
     room: str
     at_ns: int
     """When the second ended, by the plane's wall clock: nanoseconds since the Unix epoch."""
+    data: bytes
+
+
+class Recording(_Notice, frozen=True, kw_only=True):
+    """What the flight recorder held of a transport, or a part of it; for the store, not for actors.
+
+    `data` is one chunk as docs/flight-recorder.md describes it; each can be read by itself.
+    """
+
+    room: str
+    transport: str
+    reason: str
+    position: int
+    """Of the event that asked for it."""
+    at_ns: int
+    """When it was frozen, by the plane's wall clock: nanoseconds since the Unix epoch."""
+    part: int
+    parts: int
     data: bytes
 
 
@@ -157,6 +177,7 @@ Notice = (
     | KeyFrameRequested
     | ConsumerFrozen
     | Telemetry
+    | Recording
     | OrderRefused
     | PlaneLost
 )

@@ -224,6 +224,18 @@ class RequestKeyFrame(_Order, frozen=True, kw_only=True):
     consumer: str
 
 
+class FreezeRecorder(_Order, frozen=True, kw_only=True):
+    """Hands over what the flight recorder holds of a transport, as `Recording` notices.
+
+    `position` is that of the event in the room's log that asked for it. In a decision it is the
+    number of that event among those of the message, from 1; the kernel adds the message's own.
+    """
+
+    transport: str
+    reason: str
+    position: int
+
+
 class SendDtls(_Order, frozen=True, kw_only=True):
     """DTLS records to send to the transport's selected tuple, one datagram each."""
 
@@ -264,6 +276,7 @@ Order = (
     | SetConsumer
     | Remove
     | RequestKeyFrame
+    | FreezeRecorder
     | SendDtls
     | Hello
     | Describe

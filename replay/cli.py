@@ -21,6 +21,8 @@ _COMMANDS = {
     "export": "Write the log in formats that other tools read.",
     "stats": "Tell who took part, when media began, and what went wrong.",
     "verify": "Verify that a log is whole, and that today's code decides the same.",
+    "capture": "Have a live server freeze the flight recorder of a room.",
+    "recordings": "List the frozen recordings of a room.",
 }
 """By name, in the order of the help; each stands in the module of its name."""
 

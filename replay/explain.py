@@ -213,6 +213,12 @@ _SENTENCES: dict[str, _Tell] = {
     "ChildClosed": _closing("The room heard that {child} closed"),
     "ChildFailed": _closing("The room heard that {child} was given up"),
     "ProducerPauseChanged": _pause_changed,
+    "FaultNoticed": _form("The room heard of a fault on transport {transport}: {reason}"),
+    "CaptureRoom": lambda value, _about: (
+        f"An operator asked for a recording of transport {value.transport}"
+        if value.transport
+        else "An operator asked for a recording of the room"
+    ),
     "ProducerWentLive": _form("The room heard that packets of producer {producer} arrive"),
     "OpenTransport": _form("Transport {transport} of peer {peer} was started on worker {worker}"),
     "OpenProducer": _form("A producer of peer {peer} was started: {about}"),
@@ -235,6 +241,7 @@ _SENTENCES: dict[str, _Tell] = {
         if value.frozen
         else f"The media plane told: {about} is sent media again"
     ),
+    "Recording": _form("The media plane handed over what it had recorded of {transport}"),
     "Telemetry": _form("The media plane measured the streams of room {room}"),
     "LayersChanged": lambda value, about: f"The media plane told: {_layers(value, about)}",
     "KeyFrameRequested": _form(
@@ -260,6 +267,9 @@ _SENTENCES: dict[str, _Tell] = {
     "ConsumerAdded": _form("Peer {peer} has a consumer {consumer} of producer {producer}"),
     "ConsumerRemoved": _closing("Consumer {consumer} of peer {peer} was removed"),
     "ProducerPauseNoted": _pause_noted,
+    "RecordingRequested": _form(
+        "The packets of transport {transport} of peer {peer} were recorded: {reason}"
+    ),
     "StreamingStarted": _form("The room is live, with producer {producer} of peer {peer}"),
     "StreamingStopped": _closing("The room is no longer live"),
     "RoomClosed": _closing("The room closed"),

@@ -206,10 +206,11 @@ class Redactor:
     def _address(self, text: str) -> str:
         host, colon, port = text.rpartition(":")
         if colon and _PORT.fullmatch(port) and (":" not in host or host.startswith("[")):
-            return f"[{self._host(host.strip('[]'))}]:{port}"
-        return self._host(text.strip("[]"))
+            return f"[{self.host(host.strip('[]'))}]:{port}"
+        return self.host(text.strip("[]"))
 
-    def _host(self, host: str) -> str:
+    def host(self, host: str) -> str:
+        """The pseudonym of an IP address or a host's name."""
         return f"2001:db8::{int(self._pseudonym('host', host).rpartition('-')[2]):x}"
 
     def _text(self, text: str) -> str:

@@ -24,7 +24,7 @@ from protocol.commands import (
     SetPreferredLayers,
 )
 from protocol.ids import ROOM, consumer_address
-from protocol.messages import ChildClosed, Close, OpenConsumer, ProducerPauseChanged
+from protocol.messages import ChildClosed, Close, FaultNoticed, OpenConsumer, ProducerPauseChanged
 from protocol.notices import ConsumerFrozen, ConsumerScore, LayersChanged, OrderRefused
 from protocol.notifications import REQUESTED
 from protocol.orders import RequestKeyFrame, Row, SetConsumer
@@ -95,7 +95,10 @@ def _decide(state: ConsumerState, message: Any, _context: Context) -> Decision |
             if frozen == state.frozen:
                 return NOTHING
             froze = events.ConsumerFreezeChanged(consumer=consumer, peer=state.peer, frozen=frozen)
-            return Decision((froze,))
+            if not frozen:
+                return Decision((froze,))
+            fault = FaultNoticed(transport=state.row.transport, reason="consumer_frozen")
+            return Decision((froze,), (Tell(ROOM, fault),))
         case OrderRefused():
             return _close(consumer, "order_refused")
         case Close(reason=reason):

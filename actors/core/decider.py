@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from protocol.answers import Answer
 from protocol.events import Event
 from protocol.ids import Address, Draw
-from protocol.orders import Kind, RequestKeyFrame, Row
+from protocol.orders import FreezeRecorder, Kind, RequestKeyFrame, Row
 from protocol.refusals import Refusal
 
 
@@ -77,7 +77,7 @@ class Start(NamedTuple):
 class Act(NamedTuple):
     """Send the media plane an order that is no row."""
 
-    order: RequestKeyFrame
+    order: RequestKeyFrame | FreezeRecorder
 
 
 Effect = Reply | ReplyStats | Tell | Start | Act

@@ -16,6 +16,7 @@ from protocol.ids import ROOM, producer_address
 from protocol.messages import (
     ChildClosed,
     Close,
+    FaultNoticed,
     OpenProducer,
     ProducerPauseChanged,
     ProducerWentLive,
@@ -73,7 +74,12 @@ def _decide(state: ProducerState, message: Any, _context: Context) -> Decision |
         case ProducerActivityChanged(active=active):
             if active == state.active:
                 return NOTHING
-            told = (Tell(ROOM, ProducerWentLive(producer=producer)),) if active else ()
+            news: ProducerWentLive | FaultNoticed | None = None
+            if active:
+                news = ProducerWentLive(producer=producer)
+            elif not state.paused:
+                news = FaultNoticed(transport=state.row.transport, reason="publisher_silent")
+            told = () if news is None else (Tell(ROOM, news),)
             return Decision((events.ProducerActive(active=active),), told)
         case ProducerScore(scores=scores):
             if scores == state.scores:
@@ -82,7 +88,10 @@ def _decide(state: ProducerState, message: Any, _context: Context) -> Decision |
             return Decision((scored,))
         case KeyFrameRequested():
             asked = events.KeyFrameAsked(encoding=message.encoding, requests=message.requests)
-            return Decision((asked,))
+            if not message.storm:
+                return Decision((asked,))
+            fault = FaultNoticed(transport=state.row.transport, reason="keyframe_storm")
+            return Decision((asked,), (Tell(ROOM, fault),))
         case OrderRefused():
             return _close(producer, "order_refused")
         case Close(reason=reason):

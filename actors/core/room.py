@@ -22,17 +22,20 @@ from actors.core.decider import (
     Tell,
     is_due,
 )
+from actors.core.recordings import record
 from actors.core.room_state import RoomState, TransportEntry, evolve
 from protocol import events
 from protocol.answers import Done, Entered, Joined, PeerView, ProducerView
 from protocol.commands import Command, Consume, CreateTransport, Join, Leave, Produce, Resume
 from protocol.ids import Address, consumer_address, kind_of, producer_address, transport_address
 from protocol.messages import (
+    CaptureRoom,
     ChildClosed,
     ChildFailed,
     CloseRoom,
     ControlRestarted,
     EvictPeer,
+    FaultNoticed,
     OpenConsumer,
     OpenProducer,
     OpenRoom,
@@ -96,6 +99,8 @@ def _decide(state: RoomState, message: Any, context: Context) -> Decision | Refu
             return Decision((events.PlaneAttached(workers=workers),))
         case PlaneStopped(reason=reason):
             return Decision((events.PlaneDetached(reason=reason),))
+        case FaultNoticed() | CaptureRoom():
+            return record(state, message, context)
         case CloseRoom(reason=reason):
             return close_room(state, reason)
         case _:

@@ -21,6 +21,10 @@ from protocol.rtp_parameters import RtpParameters
 Ids = dict[str, None]
 
 
+RECORDINGS_KEPT_NS = 60_000_000_000
+"""How long a recording is remembered."""
+
+
 class PeerEntry(Struct, kw_only=True):
     """A peer."""
 
@@ -84,6 +88,8 @@ class RoomState(Struct, kw_only=True):
     producers: dict[str, ProducerEntry] = {}
     consumers: dict[str, ConsumerEntry] = {}
     streaming: bool = False
+    recordings: dict[str, int] = {}
+    """When the flight recorder of a transport was frozen, those of the last minute."""
     closes_at_ns: int | None = None
     """When it closes, as nobody is in it."""
     closed: str | None = None
@@ -146,6 +152,8 @@ def evolve(state: RoomState, event: Any) -> RoomState:
             state.streaming = True
         case events.StreamingStopped():
             state.streaming = False
+        case events.RecordingRequested():
+            _note_recording(state, event)
         case events.RoomClosed(reason=reason):
             return RoomState(settings=state.settings, room=state.room, closed=reason)
     return state
@@ -185,3 +193,11 @@ def _evolve_removal(
                 del carrier.consumers[consumer]
             if feed := state.producers.get(sink.producer):
                 del feed.consumers[consumer]
+
+
+def _note_recording(state: RoomState, event: events.RecordingRequested) -> None:
+    oldest_ns = event.at_ns - RECORDINGS_KEPT_NS
+    state.recordings = {
+        transport: at_ns for transport, at_ns in state.recordings.items() if at_ns > oldest_ns
+    }
+    state.recordings[event.transport] = event.at_ns

@@ -28,7 +28,14 @@ from protocol import events
 from protocol.answers import Done, IceRestarted, TransportCreated
 from protocol.commands import CloseTransport, ConnectTransport, QueryTransport, RestartIce
 from protocol.ids import ROOM, transport_address
-from protocol.messages import ChildClosed, Close, OpenTransport, TimerFired, TransportSettings
+from protocol.messages import (
+    ChildClosed,
+    Close,
+    FaultNoticed,
+    OpenTransport,
+    TimerFired,
+    TransportSettings,
+)
 from protocol.notices import (
     DtlsStateChanged,
     IceState,
@@ -187,7 +194,10 @@ def _ice(
         assert state.settings is not None
         closes_at_ns = context.at_ns + state.settings.ice_failed_grace_ns
     changed = events.IceChanged(state=ice_state, remote=remote, closes_at_ns=closes_at_ns)
-    return Decision((changed,))
+    if ice_state != "disconnected" or state.ice_state == "disconnected":
+        return Decision((changed,))
+    fault = FaultNoticed(transport=state.transport, reason="ice_lost")
+    return Decision((changed,), (Tell(ROOM, fault),))
 
 
 def _dtls(state: TransportState, notice: DtlsStateChanged) -> Decision:

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import trio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.core.closing import ROOM_CLOSED
 from actors.core.decider import Act, Context, Decision, Effect, Reply, ReplyStats, Start, Tell
@@ -40,7 +41,7 @@ from protocol.envelope import Draft
 from protocol.events import ActorFailed, CommandRefused, RoomClosed
 from protocol.ids import ROOM, Address, Draw, kind_of
 from protocol.messages import ChildFailed, Close, TimerFired
-from protocol.orders import Remove, Row, removal_of
+from protocol.orders import FreezeRecorder, Remove, Row, removal_of
 from protocol.refusals import Refusal, RefusalCode
 from protocol.store_error import StoreError
 
@@ -289,6 +290,9 @@ class Actor:
                         slot=letter.slot,
                     ),
                 )
+            case Act(FreezeRecorder() as order):
+                position = step.position + order.position
+                self._house.plane.submit((replace(order, position=position),))
             case Act(order):
                 self._house.plane.submit((order,))
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -15,10 +15,11 @@ import click
 from protocol.envelope import Envelope
 from replay.commands.common import INSTANTS, data_option, one_line_errors, progress
 from replay.errors import ReplayError
-from replay.export import bundle, chrome_trace, jsonl, mermaid, otlp, rtcstats
+from replay.export import bundle, chrome_trace, jsonl, mermaid, otlp, pcapng, rtcstats
 from replay.export.source import Source
 from replay.history import History
 from replay.reader import LogReader
+from replay.recordings import Recordings
 from replay.redact import Redactor
 from replay.store.errors import LogDamaged
 
@@ -30,12 +31,17 @@ _TEXTS = {
     "otlp": otlp.export,
 }
 _BUNDLE = "bundle"
+_PCAPNG = "pcapng"
 
 
 @click.command(epilog=INSTANTS)
 @click.argument("room")
 @click.option(
-    "--format", "form", type=click.Choice([*_TEXTS, _BUNDLE]), required=True, help="Which format."
+    "--format",
+    "form",
+    type=click.Choice([*_TEXTS, _PCAPNG, _BUNDLE]),
+    required=True,
+    help="Which format.",
 )
 @click.option("--redact", is_flag=True, help="Take out addresses, names and all clients' texts.")
 @click.option("--since", metavar="INSTANT", help="Begin with this instant.")
@@ -66,12 +72,13 @@ def export(
       mermaid       sequence diagram
       rtcstats      dump for the importers of rtcstats and webrtc-internals
       otlp          OpenTelemetry trace, OTLP as JSON
+      pcapng        packet headers of the flight recorder's recordings, for Wireshark
       bundle        one zip with all of them, state, figures, settings and versions
 
     A damaged log is written as far as it is sound; then the exit code is 1.
     """  # noqa: D301 - click's mark for lines that stay as they are
-    if form == _BUNDLE and output is None and sys.stdout.isatty():
-        raise click.UsageError("a bundle is no text: name a file with --output")
+    if form in (_BUNDLE, _PCAPNG) and output is None and sys.stdout.isatty():
+        raise click.UsageError(f"{form} is no text: name a file with --output")
     with LogReader(directory) as reader:
         history = History(reader, room)
         after = 0 if since is None else history.before(since)
@@ -87,7 +94,8 @@ def export(
                 log if redactor is None else lambda: redactor.envelopes(log()),
                 redacted=redact,
             )
-            _write(source, form, output)
+            packets = _packets(directory, room, after, end, redactor) if form == _PCAPNG else ()
+            _write(source, form, output, packets)
     if log.damage is not None:
         raise log.damage
 
@@ -119,15 +127,27 @@ class _Log:
             self.damage = damage
 
 
-def _write(source: Source, form: str, output: Path | None) -> None:
+def _packets(
+    directory: Path, room: str, after: int, up_to: int, redactor: Redactor | None
+) -> Iterator[bytes]:
+    """The recordings that the stretch asked for."""
+    reader = Recordings(directory)
+    found = [one for one in reader.of_room(room) if after < one.position <= up_to]
+    return pcapng.export(
+        ((one, reader.packets(room, one)) for one in found),
+        pseudonym=None if redactor is None else redactor.host,
+    )
+
+
+def _write(source: Source, form: str, output: Path | None, packets: Iterable[bytes] = ()) -> None:
     if output is None:
-        _write_to(source, form, sys.stdout.buffer)
+        _write_to(source, form, sys.stdout.buffer, packets)
         return
     try:
         handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
         try:
             with os.fdopen(handle, "wb") as target:
-                _write_to(source, form, target)
+                _write_to(source, form, target, packets)
             Path(name).chmod(0o644)
             Path(name).replace(output)
         except BaseException:
@@ -138,9 +158,13 @@ def _write(source: Source, form: str, output: Path | None) -> None:
         raise ReplayError(f"cannot write {output}: {error.strerror}") from error
 
 
-def _write_to(source: Source, form: str, target: IO[bytes]) -> None:
+def _write_to(source: Source, form: str, target: IO[bytes], packets: Iterable[bytes]) -> None:
     if form == _BUNDLE:
         bundle.write(source, target)
+        return
+    if form == _PCAPNG:
+        target.writelines(packets)
+        target.flush()
         return
     for text in _TEXTS[form](source):
         target.write(text.encode())

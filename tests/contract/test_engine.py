@@ -34,6 +34,7 @@ from protocol.orders import (
     ConsumerExtension,
     Describe,
     ExtensionName,
+    FreezeRecorder,
     HeaderExtension,
     Hello,
     IceCredentials,
@@ -99,6 +100,7 @@ ORDERS: list[Order] = [
     Describe(),
     QueryStats(ids=("t-send", "p", "c", "x")),
     Remove(kind="consumer", id="x"),
+    FreezeRecorder(transport="t-send", reason="operator", position=1),
 ]
 OF_THE_PLANE: list[Order] = [Hello(protocol=PLANE_PROTOCOL, version="1", grace_ms=1), Quit()]
 
@@ -290,6 +292,7 @@ def test_each_native_notice_is_read_by_msgspec() -> None:
     ]
     assert bench.said(ProducerScore)[0] == ProducerScore(producer="p", scores=(10,))
     assert bench.said(ConsumerScore) == [ConsumerScore(consumer="c", score=1, producer_score=10)]
+    measured(bench, publisher)
     native = {type(notice) for notice in bench.notices}
     of_the_face = {
         notices_module.DtlsStateChanged,
@@ -297,6 +300,22 @@ def test_each_native_notice_is_read_by_msgspec() -> None:
         notices_module.PlaneLost,
     }
     assert native | of_the_face == set(typing.get_args(Notice))
+
+
+def measured(bench: Bench, publisher: Any) -> None:
+    """Have the engine measure, freeze and be asked for a recording."""
+    bench.check("ut-send", PUBLISHER)
+    bench.check("ut-recv", VIEWER)
+    in_room = msgspec.structs.replace(with_password(rows.send_transport()), room="lobby")
+    bench.orders(in_room, msgspec.structs.replace(CONSUMER, paused=True), CONSUMER)
+    for _ in range(8):
+        bench.datagram(PUBLISHER, publisher.vp8(4242, keyframe=False))
+        bench.advance(0.5)
+    bench.orders(FreezeRecorder(transport="t-send", reason="operator", position=7))
+    assert bench.said(notices_module.ConsumerFrozen)[0].frozen
+    assert {frame.room for frame in bench.said(notices_module.Telemetry)} == {"lobby"}
+    (recording,) = bench.said(notices_module.Recording)
+    assert (recording.transport, recording.position, recording.parts) == ("t-send", 7, 1)
 
 
 def test_libsrtp_reads_what_the_engine_forwards() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 
@@ -9,12 +10,18 @@ import msgspec
 import pytest
 import trio
 
-from protocol.notices import ConsumerFrozen, Telemetry
+from protocol.notices import ConsumerFrozen, Recording, Telemetry
+from protocol.orders import FreezeRecorder
+from replay.export import pcapng
+from replay.recording_store import RecordingStore
+from replay.recordings import Recordings
+from replay.redact import Redactor
 from replay.side_store import Retention
 from replay.telemetry import Entity
 from replay.telemetry import Telemetry as Reader
 from replay.telemetry_store import TelemetryStore
-from tests.scenario.test_plane_media import Bench, bench
+from tests.replay import pcapng_reader
+from tests.scenario.test_plane_media import Bench, bench, password_of
 
 __all__ = ["bench"]
 pytestmark = pytest.mark.plane
@@ -87,3 +94,78 @@ async def test_a_viewer_that_gets_nothing_is_said_to_be_frozen(bench: Bench) -> 
     sender.loop = msgspec.structs.replace(sender.loop, frames=sender.loop.frames[1:])
     _receiver, row = bench.consume(await bench.transport("down", "recv"), consumable)
     await bench.hear(ConsumerFrozen(consumer=row.consumer, frozen=True))
+
+
+async def recorded(bench: Bench, tmp_path: Path, transport: str, position: int) -> bytes:
+    """Freeze a transport's recorder, store what comes, and write it as pcapng."""
+    order = FreezeRecorder(transport=transport, reason="operator", position=position)
+    bench.plane.submit([order])
+    with trio.fail_after(10):
+        while not (parts := [one for one in bench.said if isinstance(one, Recording)]):
+            await bench.news.wait()
+    bench.said.clear()
+    store = RecordingStore(tmp_path, Retention(days_max=1, bytes_max=100_000_000))
+    for part in parts:
+        store.put_part(part)
+    store.close()
+    reader = Recordings(tmp_path)
+    (one,) = [each for each in reader.of_room("lobby") if each.position == position]
+    assert (one.transport, one.reason, one.missing) == (transport, "operator", 0)
+    return b"".join(pcapng.export([(one, reader.packets("lobby", one))]))
+
+
+async def test_a_frozen_recording_shows_what_came_left_and_was_dropped(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.room = "lobby"
+    began_ns = time.time_ns()
+    up = await bench.transport("up", "send")
+    _sender, consumable = await bench.publish(up, "video/VP8")
+    down = await bench.transport("down", "recv")
+    receiver, _row = bench.consume(down, consumable)
+    await receiver.wait_packets(60)
+    forged = bytes([0x80, 96]) + bytes(10) + b"canary-payload-canary" * 4
+    await up.send_datagram(forged)
+    await receiver.wait_packets(receiver.packets + 20)
+
+    interfaces, came = pcapng_reader.read(await recorded(bench, tmp_path, "up", 41))
+    assert interfaces == ["transport up: operator, position 41"]
+    here = f"127.0.0.1:{up.local_port}"
+    assert {frame.source for frame in came if frame.flags == 1} == {here}
+    assert all(began_ns < frame.at_ns < time.time_ns() for frame in came)
+    dropped = [frame for frame in came if "dropped" in frame.comment]
+    assert any(
+        frame.payload[:12] == forged[:12] and "log position 41" in frame.comment
+        for frame in dropped
+    )
+    media = [f for f in came if f.flags == 1 and f.payload[0] >> 6 == 2 and f.payload[1] < 192]
+    assert len(media) > 60
+    assert all(frame.original > len(frame.payload) for frame in media)
+
+    _, left = pcapng_reader.read(await recorded(bench, tmp_path, "down", 42))
+    ours = [f for f in left if f.flags == 2 and f.payload[8:12] == (7001).to_bytes(4, "big")]
+    numbers = [int.from_bytes(frame.payload[2:4], "big") for frame in ours]
+    assert len(numbers) >= 80
+    assert all((b - a) & 0xFFFF == 1 for a, b in itertools.pairwise(numbers))
+    assert any(frame.payload[1] in (200, 201) for frame in left)
+
+    everything = b"".join(path.read_bytes() for path in sorted(tmp_path.iterdir()))  # noqa: ASYNC240
+    everything += b"".join(frame.payload for frame in (*came, *left))
+    for secret in (b"canary", b"ufragup", password_of("ufragup").encode()):
+        assert secret not in everything
+
+
+async def test_a_redacted_export_has_no_address_of_a_peer(bench: Bench, tmp_path: Path) -> None:
+    bench.room = "lobby"
+    await bench.publish(await bench.transport("up", "send"), "audio/opus")
+    await recorded(bench, tmp_path, "up", 7)
+    reader = Recordings(tmp_path)
+    (one,) = reader.of_room("lobby")
+    written = b"".join(
+        pcapng.export([(one, reader.packets("lobby", one))], pseudonym=Redactor().host)
+    )
+    _, frames_found = pcapng_reader.read(written)
+    assert frames_found
+    assert bytes([127, 0, 0, 1]) not in b"".join(frame.payload for frame in frames_found)
+    assert all("127.0.0.1" not in frame.source + frame.target for frame in frames_found)
+    assert b"load" not in written  # the publisher's CNAME

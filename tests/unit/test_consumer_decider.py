@@ -20,7 +20,13 @@ from protocol.commands import (
     SetPreferredLayers,
 )
 from protocol.ids import ROOM, consumer_address
-from protocol.messages import ChildClosed, Close, OpenConsumer, ProducerPauseChanged
+from protocol.messages import (
+    ChildClosed,
+    Close,
+    FaultNoticed,
+    OpenConsumer,
+    ProducerPauseChanged,
+)
 from protocol.notices import ConsumerFrozen, ConsumerScore, LayersChanged, OrderRefused
 from protocol.orders import RequestKeyFrame, SetConsumer
 from protocol.refusals import RefusalCode
@@ -183,14 +189,18 @@ def test_scores_are_kept_when_they_change() -> None:
     after.when(MESSAGES[2]).then_nothing()
 
 
-def test_a_freeze_is_noted_when_it_begins_and_when_it_ends() -> None:
+def test_a_freeze_is_a_fault_that_is_noted_when_it_begins_and_when_it_ends() -> None:
+    fault = FaultNoticed(transport=ROW.transport, reason="consumer_frozen")
     frozen = ConsumerFrozen(consumer="c1", frozen=True)
     over = ConsumerFrozen(consumer="c1", frozen=False)
     given(CONSUMER, OPENED).when(over).then_nothing()
     after = (
         given(CONSUMER, OPENED)
         .when(frozen)
-        .then(events.ConsumerFreezeChanged(consumer="c1", peer="p1", frozen=True))
+        .then(
+            events.ConsumerFreezeChanged(consumer="c1", peer="p1", frozen=True),
+            Tell(ROOM, fault),
+        )
     )
     after.when(frozen).then_nothing()
     after = after.when(over).then(

@@ -16,6 +16,7 @@ from protocol.ids import ROOM, producer_address
 from protocol.messages import (
     ChildClosed,
     Close,
+    FaultNoticed,
     OpenProducer,
     ProducerPauseChanged,
     ProducerWentLive,
@@ -136,7 +137,7 @@ def test_learned_streams_are_kept_by_encoding() -> None:
     assert after.rows == (ROW,)
 
 
-def test_first_packets_are_told_to_the_room_and_silence_is_not() -> None:
+def test_first_packets_are_told_to_the_room_and_silence_is_a_fault() -> None:
     silent = ProducerActivityChanged(producer="s1", active=False)
     given(PRODUCER, OPENED).when(silent).then_nothing()
     after = (
@@ -145,7 +146,14 @@ def test_first_packets_are_told_to_the_room_and_silence_is_not() -> None:
         .then(events.ProducerActive(active=True), Tell(ROOM, ProducerWentLive(producer="s1")))
     )
     after.when(MESSAGES[1]).then_nothing()
-    after.when(silent).then(events.ProducerActive(active=False))
+    fault = FaultNoticed(transport=ROW.transport, reason="publisher_silent")
+    after.when(silent).then(events.ProducerActive(active=False), Tell(ROOM, fault))
+
+
+def test_silence_of_a_paused_producer_is_no_fault() -> None:
+    silent = ProducerActivityChanged(producer="s1", active=False)
+    after = given(PRODUCER, OPENED, PAUSED, events.ProducerActive(active=True)).when(silent)
+    after.then(events.ProducerActive(active=False))
 
 
 def test_scores_are_kept_when_they_change() -> None:

@@ -12,7 +12,7 @@ from protocol import events
 from protocol.answers import Done, IceRestarted, TransportCreated
 from protocol.commands import CloseTransport, ConnectTransport, QueryTransport, RestartIce
 from protocol.ids import ROOM, transport_address
-from protocol.messages import ChildClosed, Close, OpenTransport, TimerFired
+from protocol.messages import ChildClosed, Close, FaultNoticed, OpenTransport, TimerFired
 from protocol.notices import (
     DtlsStateChanged,
     IceStateChanged,
@@ -216,7 +216,8 @@ def test_ice_states_are_kept_with_their_address() -> None:
     after.when(connected).then_nothing()
     after.when(IceStateChanged(transport="t1", state="connected")).then_nothing()
     after.when(IceStateChanged(transport="t1", state="disconnected")).then(
-        events.IceChanged(state="disconnected", remote="192.0.2.9:1")
+        events.IceChanged(state="disconnected", remote="192.0.2.9:1"),
+        Tell(ROOM, FaultNoticed(transport="t1", reason="ice_lost")),
     )
     after.when(IceTupleChanged(transport="t1", remote="192.0.2.9:1")).then_nothing()
     after.when(IceTupleChanged(transport="t1", remote="192.0.2.9:2")).then(

@@ -1,5 +1,5 @@
 //! What one forwarded packet costs in the engine, in µs of wall time on one core, without the
-//! kernel: `cargo run --release --example fanout_cost [viewers] [burst]`.
+//! kernel: `cargo run --release --example fanout_cost [viewers] [burst] [recorder MiB]`.
 //!
 //! One publisher, viewers who each have a transport of their own, AES-128-GCM on both sides, 1,160
 //! bytes of payload, the extensions that browsers negotiate. The datagrams go nowhere.
@@ -47,6 +47,7 @@ fn join(engine: &mut Engine, id: &str, direction: Direction, remote: SocketAddr)
             ice,
             dtls_role: None,
             fingerprints: Vec::new(),
+            room: "bench".into(),
         }),
     );
     order(
@@ -182,7 +183,10 @@ fn incoming() -> Vec<Vec<u8>> {
 fn main() {
     let viewers = argument(1, 1000);
     let burst = argument(2, 10);
-    let mut engine = Engine::new(Config::new(0, 1));
+    let recorder_mib = argument(3, 64);
+    let mut config = Config::new(0, 1);
+    config.recorder_bytes = recorder_mib << 20;
+    let mut engine = Engine::new(config);
     let publisher = SocketAddr::from(([192, 0, 2, 1], 1000));
     join(&mut engine, "send", Direction::Send, publisher);
     order(&mut engine, Order::SetProducer(producer()));

@@ -20,6 +20,7 @@ mod python;
 mod python_packets;
 #[cfg(feature = "python")]
 mod python_telemetry;
+pub mod recorder;
 pub mod rtcp;
 pub mod rtp;
 pub mod sequence;

@@ -97,7 +97,7 @@ impl PyEngine {
 
 /// Runs a plane until it ends; says why it ended well. Blocks, without the GIL.
 #[pyfunction]
-#[pyo3(signature = (*, socket_path, host, ports, workers, version, grace_ms, telemetry = true))]
+#[pyo3(signature = (*, socket_path, host, ports, workers, version, grace_ms, telemetry = true, recorder_bytes = 67_108_864, recorder_seconds = 30))]
 #[allow(clippy::too_many_arguments)]
 fn run_plane(
     py: Python<'_>,
@@ -108,6 +108,8 @@ fn run_plane(
     version: String,
     grace_ms: u64,
     telemetry: bool,
+    recorder_bytes: usize,
+    recorder_seconds: u32,
 ) -> PyResult<&'static str> {
     let host: IpAddr = host
         .parse()
@@ -120,6 +122,8 @@ fn run_plane(
         version,
         grace_ms,
         telemetry,
+        recorder_bytes,
+        recorder_seconds,
     };
     match py.detach(|| crate::plane::run_plane(&config)) {
         Ok(Ended::Quit) => Ok("quit"),

@@ -11,7 +11,8 @@ pub const NOTICES_MAX: usize = 8192;
 /// Bytes of DTLS that wait; records beyond it are dropped, and DTLS sends them again.
 pub const DTLS_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes of telemetry that wait; frames beyond it are dropped, and readers wait for a key frame.
+/// Bytes of telemetry and recordings that wait. What comes beyond it is dropped: readers of
+/// telemetry wait for a key frame, a recording lacks a part and says so.
 pub const BULK_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Notices in order, with the newest state only.
@@ -119,7 +120,8 @@ fn subject(notice: &Notice) -> Option<(&str, u32)> {
         | Notice::ConsumerFrozen { consumer, .. } => Some((consumer, 0)),
         Notice::DtlsReceived { .. }
         | Notice::KeyFrameRequested { .. }
-        | Notice::Telemetry { .. } => None,
+        | Notice::Telemetry { .. }
+        | Notice::Recording { .. } => None,
     }
 }
 

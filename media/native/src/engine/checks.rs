@@ -6,6 +6,7 @@ use super::Engine;
 use super::error::DropReason;
 use super::table::TransportKey;
 use super::timers::Timer;
+use crate::recorder::Class as Recorded;
 use crate::stun::{self, Class, IceRole, Message, TransactionId};
 use crate::wire::notices::{IceState, Notice};
 
@@ -43,6 +44,10 @@ pub(super) fn handle_stun(engine: &mut Engine, now_ns: u64, remote: SocketAddr, 
                 integrity,
             );
             engine.outbox.push(key, remote, &engine.scratch_vec);
+            engine.record_check(key, known, remote, data);
+            let answer = std::mem::take(&mut engine.scratch_vec);
+            engine.record_departure(key, Recorded::Stun, answer.len(), &answer[..20]);
+            engine.scratch_vec = answer;
             accept(engine, now_ns, key, remote, &ufrag, message.use_candidate());
         }
         Err(refused) => {

@@ -11,6 +11,10 @@ pub struct Config {
     pub unix_offset_ns: u64,
     /// Whether rooms are sampled once a second.
     pub telemetry: bool,
+    /// Memory of the flight recorder; 0 turns it off.
+    pub recorder_bytes: usize,
+    /// How far back its recordings reach at most.
+    pub recorder_seconds: u32,
     /// Bounds of the tables.
     pub limits: Limits,
 }
@@ -23,6 +27,8 @@ impl Config {
             seed,
             unix_offset_ns: 0,
             telemetry: true,
+            recorder_bytes: 64 * 1024 * 1024,
+            recorder_seconds: 30,
             limits: Limits::default(),
         }
     }

@@ -9,10 +9,12 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use super::config::Config;
 use super::producer::{Pending, Producer};
 use super::serve;
 use super::table::{ProducerKey, TransportKey};
 use super::{DATAGRAM_BYTES_MAX, Engine, Transmit};
+use crate::recorder::{Ring, Slab};
 
 /// Pending packets of one producer; more are dropped, for the caller did not drain.
 pub(crate) const PENDING_MAX: usize = 128;
@@ -37,12 +39,11 @@ pub(crate) struct Run {
     start: usize,
     end: usize,
     segment: usize,
-    count: usize,
+    pub(crate) count: usize,
     /// A shorter packet ended it.
     closed: bool,
 }
 
-#[derive(Default)]
 pub(crate) struct Fanout {
     line: VecDeque<ProducerKey>,
     /// The batch that is being served, and the place of its next consumer.
@@ -53,9 +54,31 @@ pub(crate) struct Fanout {
     buffer: Vec<u8>,
     used: usize,
     runs: VecDeque<Run>,
+    /// Here, for each packet that is written is recorded.
+    pub(super) recorder: Slab,
 }
 
 impl Fanout {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            line: VecDeque::new(),
+            batch: None,
+            spare: Vec::new(),
+            waiting: 0,
+            buffer: Vec::new(),
+            used: 0,
+            runs: VecDeque::new(),
+            recorder: Slab::new(config.recorder_bytes, config.recorder_seconds),
+        }
+    }
+
+    /// Records the packet that was just written into [`Self::room`].
+    #[inline]
+    pub(super) fn record(&mut self, ring: &mut Ring, now_ns: u64, len: usize, cc: Option<u16>) {
+        let packet = &self.buffer[self.used..self.used + len];
+        self.recorder.forwarded(ring, now_ns, packet, cc);
+    }
+
     pub(crate) fn wants_drain(&self) -> bool {
         self.waiting >= DRAIN_AT
     }

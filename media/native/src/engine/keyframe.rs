@@ -10,6 +10,12 @@ pub const INTERVAL_NS: u64 = 1_000_000_000;
 /// Longest time between repetitions.
 pub const REPEAT_NS_MAX: u64 = 8_000_000_000;
 
+/// So many requests, each asked for by somebody, within [`STORM_NS`] are a storm.
+pub const STORM_REQUESTS: usize = 5;
+
+/// See [`STORM_REQUESTS`].
+pub const STORM_NS: u64 = 10_000_000_000;
+
 /// The requests for one encoding.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeyFrameRequests {
@@ -18,6 +24,9 @@ pub struct KeyFrameRequests {
     unanswered: bool,
     sent_ns: Option<u64>,
     backoff_ns: u64,
+    /// When the last requests went out that somebody had asked for, a ring.
+    asked_ns: [u64; STORM_REQUESTS],
+    asked_next: usize,
 }
 
 impl KeyFrameRequests {
@@ -64,7 +73,22 @@ impl KeyFrameRequests {
         self.backoff_ns = backoff_ns.min(REPEAT_NS_MAX);
         self.unanswered = true;
         self.sent_ns = Some(now_ns);
-        Some(std::mem::take(&mut self.askers))
+        let askers = std::mem::take(&mut self.askers);
+        if askers > 0 {
+            self.asked_ns[self.asked_next] = now_ns;
+            self.asked_next = (self.asked_next + 1) % STORM_REQUESTS;
+        }
+        Some(askers)
+    }
+
+    /// Whether the request that went out at `now_ns` makes a storm; the next one takes as many anew.
+    pub fn is_storm(&mut self, now_ns: u64) -> bool {
+        let recent = |&at_ns: &u64| at_ns > 0 && now_ns.saturating_sub(at_ns) < STORM_NS;
+        let storm = self.asked_ns.iter().all(recent);
+        if storm {
+            self.asked_ns = [0; STORM_REQUESTS];
+        }
+        storm
     }
 }
 
@@ -121,6 +145,26 @@ mod tests {
             assert_eq!(requests.poll(due_ns - 1), None);
             assert_eq!(requests.poll(due_ns), Some(0));
             at_ns = due_ns;
+        }
+    }
+
+    #[test]
+    fn five_requests_in_ten_seconds_are_one_storm() {
+        let mut requests = KeyFrameRequests::default();
+        let mut storms = Vec::new();
+        for second in 1..=20 {
+            requests.ask();
+            assert_eq!(requests.poll(second * S), Some(1));
+            requests.handle_keyframe();
+            if requests.is_storm(second * S) {
+                storms.push(second);
+            }
+        }
+        assert_eq!(storms, [5, 10, 15, 20]);
+        for n in 0..20 {
+            requests.ask();
+            requests.poll(100 * S + n * 3 * S);
+            assert!(!requests.is_storm(100 * S + n * 3 * S));
         }
     }
 }

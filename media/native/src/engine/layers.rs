@@ -169,6 +169,7 @@ impl Engine {
                 state.counters.firs += 1;
                 state.fir_sequence = state.fir_sequence.wrapping_add(1);
             }
+            let storm = state.keyframes.is_storm(now_ns);
             let fir_sequence = state.fir_sequence;
             let id = producer.row.producer.clone();
             let transport_key = producer.transport;
@@ -177,6 +178,7 @@ impl Engine {
                 producer: id,
                 encoding: u32::from(encoding),
                 requests,
+                storm,
             });
         }
         let producer = self.table.producers.get_mut(key).expect("looked up");

@@ -55,6 +55,7 @@ mod picture;
 mod producer;
 mod random;
 mod receive;
+mod recording;
 mod retransmit;
 mod rewrite;
 mod routes;
@@ -153,6 +154,8 @@ pub struct Engine {
     now_ns: u64,
     /// Whose the last transmit was.
     last_transport: Option<TransportKey>,
+    /// And how many datagrams it had.
+    last_count: usize,
 }
 
 impl Engine {
@@ -168,7 +171,7 @@ impl Engine {
                 dropped: 0,
             },
             outbox: Outbox::default(),
-            fanout: Fanout::default(),
+            fanout: Fanout::new(&config),
             drops: Drops::default(),
             stun_error_budget: Budget::new(config.limits.stun_errors_per_second_max),
             sampler: Sampler::default(),
@@ -176,6 +179,7 @@ impl Engine {
             scratch_vec: Vec::with_capacity(DATAGRAM_BYTES_MAX),
             now_ns: 0,
             last_transport: None,
+            last_count: 0,
             config,
         }
     }
@@ -207,6 +211,7 @@ impl Engine {
             return;
         }
         let kind = classify(data);
+        self.record_arrival(owner, remote, kind, data);
         match (kind, owner) {
             (DatagramKind::Stun, _) => checks::handle_stun(self, now_ns, remote, data),
             (DatagramKind::Unknown, _) => self.count_drop(owner, DropReason::UnknownDatagram),
@@ -215,6 +220,7 @@ impl Engine {
             (DatagramKind::Rtp, Some(key)) => receive::handle_rtp(self, now_ns, key, data),
             (DatagramKind::Rtcp, Some(key)) => rtcp_in::handle_rtcp(self, now_ns, key, data),
         }
+        self.record_settled(owner);
     }
 
     /// Does what is due at `now_ns`.
@@ -245,7 +251,7 @@ impl Engine {
     /// Its bytes lie in a buffer that the next call may reuse.
     pub fn poll_transmit(&mut self, segments_max: usize) -> Option<Transmit<'_>> {
         if let Some(entry) = self.outbox.pop() {
-            self.last_transport = entry.transport;
+            (self.last_transport, self.last_count) = (entry.transport, 1);
             if let Some(transport) = entry
                 .transport
                 .and_then(|key| self.table.transports.get_mut(key))
@@ -261,13 +267,14 @@ impl Engine {
             });
         }
         let run = forward::poll_run(self, segments_max)?;
-        self.last_transport = Some(run.transport);
+        (self.last_transport, self.last_count) = (Some(run.transport), run.count);
         Some(self.fanout.transmit(&run))
     }
 
     /// Says that the last transmit could not be sent.
     pub fn handle_send_lost(&mut self) {
         self.count_drop(self.last_transport, DropReason::SendBufferFull);
+        self.record_lost();
     }
 
     /// Whether so much waits to be forwarded that it is time to drain.

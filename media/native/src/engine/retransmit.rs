@@ -14,6 +14,7 @@ use super::consumer::Consumer;
 use super::forward::GROWTH_BYTES_MAX;
 use super::serve::descriptor_of;
 use super::table::ConsumerKey;
+use crate::recorder::Class;
 use crate::rtp::{PreparedPacket, RtpPacket, ViewerFields, abs_send_time};
 
 /// Round trip that is reckoned with until the viewer reports one.
@@ -122,5 +123,7 @@ fn resend(engine: &mut Engine, now_ns: u64, key: ConsumerKey, sequence_number: u
     }
     consumer.counters.retransmitted += 1;
     outbox.push(transport_key, remote, &out[..len]);
+    let header = &out[..len];
+    engine.record_departure(transport_key, Class::Rtp, len, Class::Rtp.captured(header));
     Some(())
 }

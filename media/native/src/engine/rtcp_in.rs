@@ -41,7 +41,10 @@ pub(super) fn handle_rtcp(engine: &mut Engine, now_ns: u64, key: TransportKey, d
         }
     };
     match unprotected {
-        Ok(len) => handle_compound(engine, now_ns, key, &scratch[..len]),
+        Ok(len) => {
+            engine.record_decrypted(key, &scratch[..len]);
+            handle_compound(engine, now_ns, key, &scratch[..len]);
+        }
         Err(reason) => engine.count_drop(Some(key), reason),
     }
     engine.scratch = scratch;

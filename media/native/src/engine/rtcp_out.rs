@@ -17,6 +17,7 @@ use super::freeze;
 use super::rtcp_in::SCORE_INTERVAL_NS;
 use super::table::{ConsumerKey, ProducerKey, TransportKey};
 use super::timers::Timer;
+use crate::recorder::Class;
 use crate::rtcp::{self, SenderInfo};
 use crate::wire::notices::Notice;
 use crate::wire::orders::Kind;
@@ -69,6 +70,7 @@ impl Engine {
         let mut out = [0; DATAGRAM_BYTES_MAX + PROTECTION_BYTES_MAX];
         if let Ok(len) = srtp.outbound.protect_rtcp(compound, &mut out) {
             self.outbox.push(key, remote, &out[..len]);
+            self.record_departure(key, Class::Rtcp, len, compound);
         }
     }
 

@@ -268,7 +268,10 @@ impl Work<'_> {
             }
         };
         let Ok(len) = sealed else { return };
-        if self.producer.formats[consumer.format].numbers_packets {
+        let numbered = self.producer.formats[consumer.format].numbers_packets;
+        let transport_cc = numbered.then_some(fields.transport_cc);
+        fanout.record(&mut transport.ring, self.now_ns, len, transport_cc);
+        if numbered {
             transport.transport_cc_next = transport.transport_cc_next.wrapping_add(1);
         }
         consumer.counters.packets += 1;

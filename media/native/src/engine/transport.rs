@@ -11,6 +11,7 @@ use super::meter::Budget;
 use super::routes::{Routes, StreamKind};
 use super::table::{ConsumerKey, ProducerKey};
 use super::timers::Armed;
+use crate::recorder::Ring;
 use crate::rtp::{ExtensionKind, ExtensionMap};
 use crate::srtp::{Inbound, Outbound};
 use crate::twcc::ArrivalRecorder;
@@ -41,6 +42,7 @@ pub(crate) struct Transport {
     pub(crate) ice: IceAgent,
     pub(crate) srtp: Option<Srtp>,
     pub(crate) counters: TransportCounters,
+    pub(crate) ring: Ring,
     pub(crate) dtls_budget: Budget,
     pub(crate) consent_timer: Armed,
     pub(crate) tick_timer: Armed,
@@ -75,6 +77,7 @@ impl Transport {
             row,
             srtp: None,
             counters: TransportCounters::default(),
+            ring: Ring::default(),
             dtls_budget: Budget::new(limits.dtls_per_second_max),
             consent_timer: Armed::default(),
             tick_timer: Armed::default(),
@@ -115,6 +118,7 @@ impl Transport {
 
     pub(crate) fn drop(&mut self, reason: DropReason) {
         self.counters.drops.count(reason);
+        self.ring.dropped = reason as u8 + 1;
     }
 
     /// The consumer that sends with this SSRC.

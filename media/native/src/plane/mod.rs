@@ -65,6 +65,10 @@ pub struct PlaneConfig {
     pub grace_ms: u64,
     /// Whether rooms are sampled once a second.
     pub telemetry: bool,
+    /// Memory of each worker's flight recorder, in bytes; 0 turns it off.
+    pub recorder_bytes: usize,
+    /// How far back recordings reach at most, in seconds.
+    pub recorder_seconds: u32,
 }
 
 /// Why a plane could not start, or ended before its time.
@@ -145,6 +149,8 @@ pub fn run_plane(config: &PlaneConfig) -> Result<Ended, PlaneError> {
         let mut engine = Config::new(index, random_u64()?);
         engine.unix_offset_ns = clock.unix_offset_ns();
         engine.telemetry = config.telemetry;
+        engine.recorder_bytes = config.recorder_bytes;
+        engine.recorder_seconds = config.recorder_seconds;
         let (notices, waker) = (Arc::clone(&notices), Arc::clone(&waker));
         workers.push(Worker::spawn(engine, socket, clock, notices, waker)?);
     }

@@ -321,6 +321,7 @@ impl Server {
             },
             Order::SetSrtpKeys(keys) => known(directory.transport(&keys.transport)),
             Order::SendDtls(send) => known(directory.transport(&send.transport)),
+            Order::FreezeRecorder(freeze) => known(directory.transport(&freeze.transport)),
             Order::SetProducer(row) => {
                 // An entry stays on its worker; the engine tells if the row says otherwise.
                 known(

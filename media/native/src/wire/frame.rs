@@ -139,6 +139,7 @@ mod tests {
                 producer: "p".into(),
                 encoding: 0,
                 requests: n,
+                storm: false,
             }],
         };
         let mut stream = Vec::new();

@@ -98,6 +98,8 @@ pub enum Notice {
         encoding: u32,
         /// Askers since the last one; 0 for a repetition.
         requests: u32,
+        /// It is the one that makes so many in a short time a storm.
+        storm: bool,
     },
     /// Nothing was sent to a consumer for 2.5 s though its producer's packets flow, or again.
     ConsumerFrozen {
@@ -115,20 +117,39 @@ pub enum Notice {
         /// One frame.
         data: ByteBuf,
     },
+    /// What the flight recorder held of a transport, or a part of it, see [`crate::recorder`].
+    Recording {
+        /// The transport's room.
+        room: String,
+        /// The transport's id.
+        transport: String,
+        /// As ordered.
+        reason: String,
+        /// As ordered.
+        position: u64,
+        /// When it was frozen, in ns since the Unix epoch.
+        at_ns: u64,
+        /// Which part, from 0.
+        part: u32,
+        /// How many parts there are.
+        parts: u32,
+        /// One chunk.
+        data: ByteBuf,
+    },
 }
 
 impl Notice {
     /// Bytes of data that is no state, if that is what it bears.
     pub fn bulk_bytes(&self) -> Option<usize> {
         match self {
-            Self::Telemetry { data, .. } => Some(data.len()),
+            Self::Telemetry { data, .. } | Self::Recording { data, .. } => Some(data.len()),
             _ => None,
         }
     }
 
     /// Moves the wall clock of data by so many ns.
     pub fn shift_wall_clock(&mut self, by_ns: i64) {
-        if let Self::Telemetry { at_ns, .. } = self {
+        if let Self::Telemetry { at_ns, .. } | Self::Recording { at_ns, .. } = self {
             *at_ns = at_ns.saturating_add_signed(by_ns);
         }
     }

@@ -356,6 +356,17 @@ pub struct SendDtls {
     pub datagrams: Vec<ByteBuf>,
 }
 
+/// Hands over what the flight recorder holds of a transport, as `Recording` notices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreezeRecorder {
+    /// The transport's id.
+    pub transport: String,
+    /// Why, in a word.
+    pub reason: String,
+    /// Of the event in the room's log that asked for it.
+    pub position: u64,
+}
+
 /// First order on a connection: takes over the plane.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -392,6 +403,8 @@ pub enum Order {
     RequestKeyFrame(RequestKeyFrame),
     /// Sends DTLS records.
     SendDtls(SendDtls),
+    /// Freezes a recording.
+    FreezeRecorder(FreezeRecorder),
     /// Takes over the plane.
     Hello(Hello),
     /// Asks for the whole table.

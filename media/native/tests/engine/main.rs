@@ -13,6 +13,7 @@ mod keyframe_coalescing;
 mod loss_to_publisher;
 mod loss_to_viewer;
 mod pause_and_resume;
+mod recording;
 mod rewriting_properties;
 mod simulcast;
 mod telemetry;

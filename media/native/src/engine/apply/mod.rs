@@ -42,6 +42,7 @@ pub(super) fn apply(engine: &mut Engine, now_ns: u64, order: Order) -> Result<An
             engine.request_keyframe_for(now_ns, key);
         }
         Order::SendDtls(send) => transport::send_dtls(engine, &send)?,
+        Order::FreezeRecorder(freeze) => super::recording::freeze(engine, now_ns, &freeze)?,
         Order::Describe {} => return Ok(Answer::Data(Data::Table(engine.describe()))),
         Order::QueryStats(query) => {
             return Ok(Answer::Data(Data::Stats(engine.stats(now_ns, &query.ids))));

@@ -8,6 +8,7 @@ use super::super::table::{Table, TransportKey};
 use super::super::transport::{Srtp, Transport};
 use super::consumer::FIRST_SEQUENCE_MAX;
 use super::{ensure, is_name};
+use crate::recorder::Class;
 use crate::srtp::{Inbound, Outbound, OutboundStream, Profile};
 use crate::wire::orders::{IceCredentials, SendDtls, SetSrtpKeys, SetTransport, SrtpProfile};
 
@@ -163,6 +164,8 @@ pub(super) fn send_dtls(engine: &mut Engine, send: &SendDtls) -> Result<(), Orde
     };
     for datagram in &send.datagrams {
         engine.outbox.push(key, remote, datagram);
+        let clear = Class::Dtls.captured(datagram);
+        engine.record_departure(key, Class::Dtls, datagram.len(), clear);
     }
     Ok(())
 }

@@ -47,6 +47,7 @@ from gateway.replay_api.library import Library
 from gateway.replay_api.routes import replay_routes
 from gateway.settings import Settings, worker_count
 from gateway.signaling_server import SignalingServer, listeners_of
+from gateway.upkeep import Upkeep
 from gateway.version import version
 from media.certificate import DtlsCertificate
 from media.dtls import DtlsContext
@@ -224,6 +225,7 @@ class _Server:
     ) -> None:
         """Serve clients until a signal comes, then tell them and end."""
         settings = self._settings
+        assert self._store is not None
         assert self._system is not None
         self._http_port = ports.http.getsockname()[1]
         self._signal_port = ports.signal.getsockname()[1]
@@ -252,6 +254,7 @@ class _Server:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._signaling.run, listeners_of(ports.signal, tls))
             await nursery.start(library.run)
+            nursery.start_soon(Upkeep(self._store, settings.storage, _log).run)
             await nursery.start(partial(serve_http, app, ports.http, tls=pair))
             self._serving = True
             announce(

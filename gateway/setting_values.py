@@ -72,6 +72,18 @@ def read_whole(least: int, most: int) -> Reader:
     return read
 
 
+def read_amount(read: Callable[[str], int], least: str) -> Reader:
+    """What `read` makes of a text such as `30d` or `10GiB`; at least `least`."""
+
+    def read_it(value: object) -> int:
+        amount = read(read_text(value))
+        if amount < read(least):
+            raise ValueError(f"{value!r} is less than {least}")
+        return amount
+
+    return read_it
+
+
 def read_choice(*words: str) -> Reader:
     """One of some words."""
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from gateway import setting_values as values
 from gateway.keys import Secret
 from gateway.setting_values import PortRange, Reader
+from replay.amounts import duration_ns, size_bytes
 
 CODECS = ("opus", "VP8", "VP9", "H264", "AV1")
 _DAY_S = 86_400
@@ -164,6 +165,28 @@ class Storage:
         values.read_path,
         "Directory of the event log, the server's key and its media plane's socket.",
         metavar="DIR",
+    )
+    archive_after: int | None = _setting(
+        None,
+        values.read_amount(duration_ns, "1h"),
+        "Age, such as 7d or 12h, at which sessions that are over move into compressed files.",
+        metavar="AGE",
+        shown="never",
+    )
+    prune_after: int | None = _setting(
+        None,
+        values.read_amount(duration_ns, "1h"),
+        "Age, such as 90d, at which sessions that are over are removed for good.",
+        metavar="AGE",
+        shown="never",
+    )
+    prune_size: int | None = _setting(
+        None,
+        values.read_amount(size_bytes, "10MB"),
+        "Size of the event log, such as 10GiB, beyond which the oldest sessions that are over are"
+        " removed for good.",
+        metavar="SIZE",
+        shown="unlimited",
     )
 
 

@@ -1,6 +1,7 @@
 """`reprise replay`: look at the event log from outside, while a server runs or afterwards.
 
-Every command leaves the log untouched. Errors are one line on stderr with exit code 1; a damaged
+Every command leaves the log untouched, but `archive` and `prune`, which need a log that no server
+holds. Errors are one line on stderr with exit code 1; a damaged
 log is shown as far as it is sound, and then is such an error.
 """
 
@@ -20,6 +21,8 @@ _COMMANDS = {
     "what-if": "Tell what would have been decided with other settings.",
     "export": "Write the log in formats that other tools read.",
     "stats": "Tell who took part, when media began, and what went wrong.",
+    "archive": "Move sessions that are over into compressed files.",
+    "prune": "Remove old sessions for good.",
     "verify": "Verify that a log is whole, and that today's code decides the same.",
     "capture": "Have a live server freeze the flight recorder of a room.",
     "recordings": "List the frozen recordings of a room.",

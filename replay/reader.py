@@ -1,5 +1,8 @@
 """Read-only access to an event log, also while a server writes to it.
 
+Sessions that lie in archives are read as if they were in the database. Of what was pruned nothing
+can be read: walks that go on beyond it begin behind it, others raise `LogPruned`.
+
 For the commands of `reprise replay` and whatever else looks at a log from outside its server. It
 changes nothing, takes no lock that a writer would wait for, and holds no snapshot between batches.
 All methods block; on trio, run them in a thread.
@@ -18,7 +21,16 @@ from replay.store.heads import FILE_NAME as HEADS_FILE_NAME
 from replay.store.heads import HeadsFound, read_heads
 from replay.store.interface import BATCH_ENVELOPES, Head, RoomSummary
 from replay.store.sqlite_file import FILE_NAME, connect_reader, translated_read
-from replay.store.sqlite_read import RoomFound, Walk, heads_damage, read_some, survey
+from replay.store.sqlite_read import (
+    RoomFound,
+    Walk,
+    find_room,
+    heads_damage,
+    read_some,
+    snapshot,
+    survey,
+)
+from replay.store.stretches import Archives, Stretch, stretch_at, stretches_of
 
 _CAUSES_AT_ONCE = 50_000
 
@@ -32,6 +44,7 @@ class LogReader:
 
     def __init__(self, directory: Path | str) -> None:
         self._directory = Path(directory)
+        self._archives = Archives(self._directory)
         if not self._directory.is_dir():
             raise StoreMissing(f"no event log: there is no directory {self._directory}")
         try:
@@ -55,8 +68,9 @@ class LogReader:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the files."""
         self._connection.close()
+        self._archives.close()
 
     def rooms(self) -> tuple[list[RoomSummary], list[LogDamaged]]:
         """List all rooms by name, and everything that is damaged (see `RoomSummary.damage`)."""
@@ -95,7 +109,8 @@ class LogReader:
     ) -> Iterator[list[Envelope]]:
         """Give envelopes as `EventStore.batches` does, up to the end as of the call.
 
-        Raises `UnknownRoom`; `LogDamaged` after everything sound before it was given.
+        Raises `UnknownRoom`; `LogDamaged` after everything sound before it was given;
+        `LogPruned` if all of it was pruned.
         """
         found = self._found(room)
         end = found.head.position
@@ -110,6 +125,7 @@ class LogReader:
             correlation=correlation,
             batch=batch,
             ends_with=found.damage if reaches_end else None,
+            archives=self._archives,
         )
         return iter(lambda: walk.step(self._connection), [])
 
@@ -134,8 +150,19 @@ class LogReader:
             found.room_id,
             found.head.position,
         )
-        position = min(1, found.head.position) if row is None or row[0] is None else int(row[0])
+        position = 0 if row is None or row[0] is None else int(row[0])
+        left = self.stretches(room)
+        if left and position <= left[-1].first:
+            position = left[-1].first  # a stretch is a session
+        position = position or min(1, found.head.position)
         return Place(position, self._time(found.room_id, position))
+
+    def stretches(self, room: str) -> list[Stretch]:
+        """Tell which sessions of a room left the database, and where they are now."""
+        try:
+            return stretches_of(self._connection, find_room(self._connection, room))
+        except sqlite3.Error as error:
+            raise translated_read(error, room, None) from error
 
     def position_at(self, room: str, at_ns: int) -> int:
         """Tell the last position that is not later than a time; 0 if there is none.
@@ -161,7 +188,14 @@ class LogReader:
             room,
             position,
         )
-        return None if row is None else bytes(row[0])
+        if row is not None:
+            return bytes(row[0])
+        stretch = self._stretch_at(room, position)
+        if stretch is None or (stretch.pruned and position != stretch.last):
+            return None
+        if position == stretch.last:
+            return stretch.hash
+        return self._archives.one(room, stretch, position).hash
 
     def causes(self, room: str, after: int, up_to: int) -> Iterator[tuple[int, int]]:
         """Give position and cause of every envelope of a stretch that has one, unchecked."""
@@ -171,7 +205,19 @@ class LogReader:
             "ORDER BY e.position LIMIT ?"
         )
         while after < up_to:
-            rows = self._rows(sql, room, after, up_to, _CAUSES_AT_ONCE)
+            with snapshot(self._connection):
+                stretch = self._stretch_at(room, after + 1)
+                rows = (
+                    self._rows(sql, room, after, up_to, _CAUSES_AT_ONCE) if stretch is None else []
+                )
+            if stretch is not None:
+                end = min(up_to, stretch.last)
+                while after < end and not stretch.pruned:
+                    found = self._archives.read(room, stretch, after, end, BATCH_ENVELOPES)
+                    yield from ((e.position, e.cause) for e in found if e.cause is not None)
+                    after = found[-1].position
+                after = end
+                continue
             yield from rows
             if len(rows) < _CAUSES_AT_ONCE:
                 return
@@ -183,7 +229,7 @@ class LogReader:
         What is not there is left out. Raises `LogDamaged` for one that does not check.
         """
         try:
-            return read_some(self._connection, room, positions)
+            return read_some(self._connection, room, positions, self._archives)
         except sqlite3.Error as error:
             raise translated_read(error, room, None) from error
 
@@ -191,7 +237,23 @@ class LogReader:
         row = self._row(
             "SELECT at_ns FROM envelope WHERE room_id = ? AND position = ?", room_id, position
         )
-        return 0 if row is None else int(row[0])
+        if row is not None or not position:
+            return 0 if row is None else int(row[0])
+        name = self._row("SELECT room FROM room WHERE room_id = ?", room_id)
+        stretch = None if name is None else self._stretch_at(name[0], position)
+        if name is None or stretch is None:
+            return 0
+        if position == stretch.last:
+            return stretch.last_at_ns
+        if position == stretch.first or stretch.pruned:
+            return stretch.first_at_ns
+        return self._archives.one(name[0], stretch, position).at_ns
+
+    def _stretch_at(self, room: str, position: int) -> Stretch | None:
+        try:
+            return stretch_at(self._connection, find_room(self._connection, room), position)
+        except sqlite3.Error as error:
+            raise translated_read(error, room, position) from error
 
     def _row(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
         rows = self._rows(sql, *parameters)

@@ -16,7 +16,7 @@ from replay.difference import difference
 from replay.history import Progress
 from replay.reader import LogReader
 from replay.redecide import Divergence, Redecider, Said
-from replay.store.errors import LogDamaged
+from replay.store.errors import LogDamaged, LogPruned
 from replay.text import payload
 
 
@@ -77,6 +77,8 @@ def verify(reader: LogReader, room: str, progress: Progress = _ignore) -> RoomVe
                         unknown = f"position {envelope.position}: {what} is of a newer release"
             position = batch[-1].position
             progress(position)
+    except LogPruned as error:  # all of it: only the tombstones are left to look at
+        position = error.last
     except LogDamaged as error:
         damage = str(error)
     verdict = redecider.finish(cut=damage is not None or unknown is not None)

@@ -64,6 +64,15 @@ def one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def existing_log(directory: Path) -> None:
+    """Make sure that there is a log, for opening a store would make one.
+
+    Raises `StoreMissing`, and what else `LogReader` does.
+    """
+    with LogReader(directory):
+        pass
+
+
 @contextmanager
 def opened(directory: Path, room: str) -> Iterator[History]:
     """The history of a room, with the snapshots beside its log."""

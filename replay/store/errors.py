@@ -3,11 +3,14 @@
 Whoever may not import this package (the actors) catches `protocol.store_error.StoreError`.
 """
 
+from datetime import UTC, datetime
+
 from protocol.store_error import StoreError
 
 __all__ = [
     "InvalidDraft",
     "LogDamaged",
+    "LogPruned",
     "PositionConflict",
     "StoreClosed",
     "StoreError",
@@ -127,6 +130,26 @@ class LogDamaged(StoreError):
         super().__init__(f"{where} is damaged{at}: {reason}")
         self.room = room
         self.position = position
+        self.reason = reason
+
+
+class LogPruned(StoreError):
+    """All that was asked for was removed on purpose: nothing but its end is known.
+
+    Positions `first` to `last` of a room; `at_ns` and `reason` say when and why.
+    """
+
+    code = "log_pruned"
+
+    def __init__(self, room: str, first: int, last: int, at_ns: int, reason: str) -> None:
+        on = datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).date()
+        super().__init__(
+            f"positions {first}-{last} of room {room!r} were pruned on {on} ({reason})"
+        )
+        self.room = room
+        self.first = first
+        self.last = last
+        self.at_ns = at_ns
         self.reason = reason
 
 

@@ -2,6 +2,7 @@
 
     DIR/events.sqlite3   the log (with -wal and -shm beside it while it is open)
     DIR/events.heads     how far each room's log reaches, see `replay.store.heads`
+    DIR/archive/         sessions that were archived, see `replay.store.stretches`
     DIR/events.lock      held by the process that writes, with its id
 
 Positions and hashes are given out by the `Ledger` in the trio thread, appends are written by the
@@ -44,9 +45,16 @@ from replay.store.heads import FILE_NAME as HEADS_FILE_NAME
 from replay.store.heads import HeadsFile, read_heads, sync_directory
 from replay.store.interface import BATCH_ENVELOPES, Head, Receipt, RoomSummary
 from replay.store.ledger import PENDING_ENVELOPES_MAX, Append, Ledger, Tally
-from replay.store.sqlite_file import FILE_NAME, connect_reader, connect_writer, try_writing
+from replay.store.sqlite_file import (
+    FILE_NAME,
+    connect_reader,
+    connect_writer,
+    translated,
+    try_writing,
+)
 from replay.store.sqlite_read import RoomFound, Walk, heads_damage, survey
 from replay.store.sqlite_writer import Writer
+from replay.store.stretches import Archives
 
 LOCK_FILE_NAME = "events.lock"
 READERS_MAX = 2
@@ -81,6 +89,7 @@ class SqliteStore:
                 self._ledger.mark_damaged(found.damage)
         if parts.damage is not None:
             self._ledger.mark_damaged(parts.damage)
+        self._archives = Archives(parts.directory)
         self._readers: list[sqlite3.Connection] = []
         self._reading = trio.CapacityLimiter(READERS_MAX)
         self._writer = Writer(parts.connection, parts.heads, self._room_ids, self._hand_back)
@@ -151,7 +160,7 @@ class SqliteStore:
         await trio.lowlevel.checkpoint()
         while limit is None or len(found) < limit:
             left = None if limit is None else limit - len(found)
-            batch = await self._in_reader(partial(walk.step, limit=left))
+            batch = await self.in_reader(partial(walk.step, limit=left))
             if not batch:
                 break
             found += batch
@@ -169,7 +178,7 @@ class SqliteStore:
     ) -> AsyncIterator[list[Envelope]]:
         """See `EventStore.batches`."""
         walk = self._walk(room, after, up_to, actor=actor, types=types, batch=batch)
-        while envelopes := await self._in_reader(walk.step):
+        while envelopes := await self.in_reader(walk.step):
             yield envelopes
 
     async def head(self, room: str) -> Head:
@@ -188,7 +197,7 @@ class SqliteStore:
         """See `EventStore.verify_chain`."""
         walk = self._walk(room, 0, None)
         head = Head(0, genesis(room))
-        while envelopes := await self._in_reader(walk.step):
+        while envelopes := await self.in_reader(walk.step):
             head = Head(envelopes[-1].position, envelopes[-1].hash)
         return head
 
@@ -213,6 +222,7 @@ class SqliteStore:
         for connection in self._readers:
             connection.close()
         self._readers.clear()
+        self._archives.close()
         os.close(self._lock_fd)
         self._closed.set()
 
@@ -250,9 +260,40 @@ class SqliteStore:
             types=types,
             batch=batch,
             ends_with=damage,
+            archives=self._archives,
         )
 
-    async def _in_reader(self, read: Callable[[sqlite3.Connection], _T]) -> _T:
+    def room_id(self, room: str) -> int | None:
+        """Tell a room's key in the database."""
+        return self._room_ids.get(room)
+
+    async def in_writer(self, change: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Make a short change in a transaction of its own, between two commits of appends.
+
+        For upkeep that leaves rooms and heads as they are; every room's appends wait meanwhile.
+        Raises what the change raises, with SQLite's errors as `StoreError`: nothing was changed
+        then. A cancelled wait undoes nothing.
+        """
+        if self._closing:
+            raise StoreClosed("the store is closed")
+        done = trio.Event()
+        outcome: list[_T | BaseException] = []
+
+        def job(connection: sqlite3.Connection) -> None:
+            try:
+                outcome.append(_transacted(connection, change))
+            except BaseException as error:  # noqa: BLE001 - raised in the task that waits
+                outcome.append(translated(error) if isinstance(error, sqlite3.Error) else error)
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(done.set)
+
+        self._writer.submit_job(job)
+        await done.wait()
+        if isinstance(outcome[0], BaseException):
+            raise outcome[0]
+        return outcome[0]
+
+    async def in_reader(self, read: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run a read in a worker thread, on a connection that no other read uses."""
         if self._closing:
             raise StoreClosed("the store is closed")
@@ -265,6 +306,19 @@ class SqliteStore:
             return read(connection)
         finally:
             self._readers.append(connection)
+
+
+def _transacted(connection: sqlite3.Connection, change: Callable[[sqlite3.Connection], _T]) -> _T:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = change(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        raise
+    return result
 
 
 class _Opened(msgspec.Struct, frozen=True, kw_only=True):

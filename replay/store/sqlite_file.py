@@ -26,6 +26,8 @@ from replay.store.errors import (
 FILE_NAME = "events.sqlite3"
 APPLICATION_ID = 0x52505253
 SCHEMA_VERSION = 1
+SCHEMA_VERSION_STRETCHES = 2
+"""With the table `stretch` (see `replay.store.stretches`); older releases must not read past it."""
 WAL_PAGES = 4000
 """Pages in the write-ahead log at which SQLite moves them into the database (16 MiB)."""
 
@@ -119,7 +121,8 @@ def try_writing(connection: sqlite3.Connection) -> None:
     """Write something that changes nothing: what stands in the way shows here and not later."""
     try:
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute(f"PRAGMA user_version = {int(version)}")
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         raise translated(error) from error
@@ -177,10 +180,11 @@ def _check_version(connection: sqlite3.Connection) -> int:
     if application_id != APPLICATION_ID:
         connection.close()
         raise StoreVersionUnknown(f"{FILE_NAME} is not an event log of this program")
-    if version != SCHEMA_VERSION:
+    if version not in (SCHEMA_VERSION, SCHEMA_VERSION_STRETCHES):
         connection.close()
         raise StoreVersionUnknown(
-            f"{FILE_NAME} has schema version {version}; this release knows {SCHEMA_VERSION}"
+            f"{FILE_NAME} has schema version {version}; this release knows"
+            f" {SCHEMA_VERSION_STRETCHES}"
         )
     return int(version)
 

@@ -6,16 +6,17 @@ Used by the store and, in other processes, by the read-only reader. Everything h
 import contextlib
 import json
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from protocol.envelope import Envelope, chain, genesis
-from replay.store.errors import LogDamaged, StoreError
+from replay.store.errors import LogDamaged, LogPruned, StoreError
 from replay.store.heads import HeadsFound
 from replay.store.interface import BATCH_ENVELOPES, Head, RoomSummary
 from replay.store.sqlite_file import translated_read
+from replay.store.stretches import Archives, Stretch, base_of, stretch_at, stretches_of
 from replay.store.walk import WRONG_HASH, follow_rows
 
 TAIL_ENVELOPES = 256
@@ -80,16 +81,19 @@ def _examine(
 ) -> RoomFound:
     room_id, room, position, digest, first_at_ns, last_at_ns, messages, events, is_open = row
     try:
-        top, damage = _check_end(connection, room_id, room, Head(position, digest), heads)
+        base = base_of(connection, room_id, room)
+        top, damage = _check_end(connection, room_id, room, base, Head(position, digest), heads)
         if damage is None and is_open and check_tail:
-            damage = _check_tail(connection, room_id, room, top.position)
+            damage = _check_tail(connection, room_id, room, base, top.position)
     except sqlite3.Error as error:
         cause = translated_read(error, room, None)
         if not isinstance(cause, LogDamaged):
             raise
-        top, damage = Head(position, digest), cause
+        base, top, damage = Head(0, b""), Head(position, digest), cause
     if damage is not None and damage.position is not None:
         top = _head_before(connection, room_id, room, damage.position)
+        if top.position <= base.position:
+            top = base
     summary = RoomSummary(
         room=room,
         position=top.position,
@@ -103,15 +107,20 @@ def _examine(
     return RoomFound(room_id, top, summary, damage)
 
 
-def _check_end(
-    connection: sqlite3.Connection, room_id: int, room: str, said: Head, heads: Mapping[str, Head]
+def _check_end(  # noqa: PLR0917
+    connection: sqlite3.Connection,
+    room_id: int,
+    room: str,
+    base: Head,
+    said: Head,
+    heads: Mapping[str, Head],
 ) -> tuple[Head, LogDamaged | None]:
     """Find the end of the log, and hold it against what the room's row and the heads file say."""
     row = connection.execute(
         "SELECT position, hash FROM envelope WHERE room_id = ? ORDER BY position DESC LIMIT 1",
         (room_id,),
     ).fetchone()
-    top = Head(0, genesis(room)) if row is None else Head(*row)
+    top = base if row is None or row[0] <= base.position else Head(*row)
     acknowledged = heads.get(room)
     if acknowledged is not None and acknowledged.position > top.position:
         reason = f"it was acknowledged up to position {acknowledged.position}"
@@ -119,8 +128,10 @@ def _check_end(
     if top != said:
         first_wrong = min(top.position, said.position) + (top.position != said.position)
         return top, LogDamaged(room, first_wrong, f"it does not end at position {said.position}")
-    if acknowledged is not None:
-        at = _head_at(connection, room_id, room, acknowledged.position)
+    if acknowledged is not None and acknowledged.position >= base.position:
+        at = base
+        if acknowledged.position > base.position:
+            at = _head_at(connection, room_id, room, acknowledged.position) or Head(0, b"")
         if at != acknowledged:
             reason = "the hash is not the one that was acknowledged"
             return top, LogDamaged(room, acknowledged.position, reason)
@@ -128,9 +139,10 @@ def _check_end(
 
 
 def _check_tail(
-    connection: sqlite3.Connection, room_id: int, room: str, position: int
+    connection: sqlite3.Connection, room_id: int, room: str, base: Head, position: int
 ) -> LogDamaged | None:
-    walk = Walk(room, room_id, max(0, position - TAIL_ENVELOPES), position)
+    """Walk the end of a log, as far as it is in the database."""
+    walk = Walk(room, room_id, max(base.position, position - TAIL_ENVELOPES), position)
     try:
         while walk.step(connection):
             pass
@@ -210,8 +222,10 @@ class Walk:
         correlation: str | None = None,
         batch: int = BATCH_ENVELOPES,
         ends_with: LogDamaged | None = None,
+        archives: Archives | None = None,
     ) -> None:
         self._room = room
+        self._archives = archives
         self._room_id = room_id
         self._after = max(after, 0)
         self._up_to = up_to
@@ -219,8 +233,12 @@ class Walk:
         self._damage: StoreError | None = None
         self._ends_with = ends_with
         self._head: Head | None = None
+        self._base: Head | None = None
+        self._given = False
         self._conditions = ""
         self._parameters: tuple[Any, ...] = ()
+        self._actor, self._correlation = actor, correlation
+        self._types = None if types is None else frozenset(types)
         if actor is not None:
             self._conditions += " AND e.actor = ?"
             self._parameters += (actor,)
@@ -238,8 +256,8 @@ class Walk:
         """
         if self._damage is None and self._after < self._up_to:
             limit = self._batch if limit is None else min(limit, self._batch)
-            read = self._filtered if self._conditions else self._dense
-            if envelopes := read(connection, limit):
+            if envelopes := self._next(connection, limit):
+                self._given = True
                 return envelopes
         if self._damage is None:
             self._damage = self._ends_with
@@ -247,9 +265,58 @@ class Walk:
             raise self._damage.again()
         return []
 
+    def _next(self, connection: sqlite3.Connection, limit: int) -> list[Envelope]:
+        """Read on from wherever the next envelope is, all within one snapshot."""
+        with snapshot(connection):
+            while self._damage is None and self._after < self._up_to:
+                try:
+                    stretch = stretch_at(connection, self._room_id, self._after + 1)
+                    self._base = base_of(connection, self._room_id, self._room)
+                except sqlite3.Error as error:
+                    self._damage = translated_read(error, self._room, self._after + 1)
+                    break
+                if stretch is None:
+                    read = self._filtered if self._conditions else self._dense
+                    return read(connection, limit)
+                if envelopes := self._elsewhere(stretch, limit):
+                    return envelopes
+        return []
+
+    def _elsewhere(self, stretch: Stretch, limit: int) -> list[Envelope]:
+        """Read on in an archive; leave out what was pruned, unless all that was asked for was."""
+        if stretch.pruned:
+            if self._up_to <= stretch.last and not self._given:
+                self._damage = LogPruned(
+                    self._room, stretch.first, stretch.last, stretch.at_ns, stretch.reason
+                )
+            self._after = min(stretch.last, self._up_to)
+            self._head = Head(stretch.last, stretch.hash)
+            return []
+        assert self._archives is not None, "whoever walks along archives says where they are"
+        try:
+            count = BATCH_ENVELOPES if self._conditions else limit
+            found = self._archives.read(self._room, stretch, self._after, self._up_to, count)
+        except StoreError as error:
+            self._damage = error
+            return []
+        chosen = [envelope for envelope in found if self._chosen(envelope)]
+        last = found[-1] if len(chosen) <= limit else chosen[limit - 1]
+        self._after, self._head = last.position, Head(last.position, last.hash)
+        return chosen[:limit]
+
+    def _chosen(self, envelope: Envelope) -> bool:
+        return (
+            (self._actor is None or envelope.actor == self._actor)
+            and (self._correlation is None or envelope.correlation == self._correlation)
+            and (self._types is None or envelope.type in self._types)
+        )
+
     def _dense(self, connection: sqlite3.Connection, limit: int) -> list[Envelope]:
         """Read all envelopes of a stretch: positions and hashes must follow each other."""
         try:
+            if self._head is None and self._base is not None:
+                at_base = self._after == self._base.position
+                self._head = self._base if at_base else None
             if self._head is None:
                 self._head = _head_at(connection, self._room_id, self._room, self._after)
         except sqlite3.Error as error:
@@ -287,7 +354,8 @@ class Walk:
         envelopes = []
         for row in rows:
             envelope = _envelope(self._room, row)
-            previous = genesis(self._room) if envelope.position == 1 else row[11]
+            follows = self._base is not None and envelope.position == self._base.position + 1
+            previous = self._base.hash if self._base is not None and follows else row[11]
             if not _fits(previous, envelope):
                 self._damage = LogDamaged(self._room, envelope.position, WRONG_HASH)
                 break
@@ -316,24 +384,47 @@ class Walk:
             return rows
 
 
+@contextlib.contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """See the database as of one moment, within the caller's snapshot if there is one."""
+    if connection.in_transaction:
+        yield
+        return
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+
+
 def read_some(
-    connection: sqlite3.Connection, room: str, positions: Collection[int]
+    connection: sqlite3.Connection, room: str, positions: Collection[int], archives: Archives
 ) -> list[Envelope]:
     """Read the envelopes at some positions, in order; those that are not there are left out.
 
     Raises `LogDamaged` for one that does not fit the hash before it.
     """
-    rows = connection.execute(
-        f"SELECT {_COLUMNS}, p.hash FROM room r JOIN json_each(?2) w "  # noqa: S608
-        "JOIN envelope e ON e.room_id = r.room_id AND e.position = w.value "
-        "LEFT JOIN envelope p ON p.room_id = r.room_id AND p.position = w.value - 1 "
-        "WHERE r.room = ?1 ORDER BY e.position",
-        (room, json.dumps(sorted(set(positions)))),
-    ).fetchall()
-    envelopes = []
+    with snapshot(connection):
+        room_id = find_room(connection, room)
+        base = base_of(connection, room_id, room)
+        envelopes = [
+            envelope
+            for stretch in stretches_of(connection, room_id)
+            if not stretch.pruned
+            for envelope in archives.some(room, stretch, positions)
+        ]
+        rows = connection.execute(
+            f"SELECT {_COLUMNS}, p.hash FROM json_each(?2) w "  # noqa: S608
+            "JOIN envelope e ON e.room_id = ?1 AND e.position = w.value "
+            "LEFT JOIN envelope p ON p.room_id = ?1 AND p.position = w.value - 1 "
+            "ORDER BY e.position",
+            (room_id, json.dumps(sorted({n for n in positions if n > base.position}))),
+        ).fetchall()
     for row in rows:
         envelope = _envelope(room, row)
-        if not _fits(genesis(room) if envelope.position == 1 else row[11], envelope):
+        previous = base.hash if envelope.position == base.position + 1 else row[11]
+        if not _fits(previous, envelope):
             raise LogDamaged(room, envelope.position, WRONG_HASH)
         envelopes.append(envelope)
     return envelopes

@@ -40,6 +40,8 @@ GROUP_ENVELOPES_MAX = 4096
 """Envelopes in one commit, but for a single append that is larger."""
 _ROWS_MAX = 128
 
+Job = Callable[[sqlite3.Connection], None]
+"""Work between two groups, in the writer's thread. It must be short, and must not raise."""
 Settle = Callable[[list[tuple[Append, StoreError | None]]], None]
 
 _ENVELOPE_SQL = (
@@ -76,7 +78,7 @@ class Writer:
         self._room_ids = room_ids
         self._next_room_id = max(room_ids.values(), default=0) + 1
         self._settle = settle
-        self._queue: queue.SimpleQueue[Append | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Append | Job | None] = queue.SimpleQueue()
         self._broken: StoreFailed | None = None
         self._fault: tuple[StoreError, str | None] | None = None
         self._thread = threading.Thread(target=self._run, name="event log writer", daemon=True)
@@ -88,6 +90,10 @@ class Writer:
     def submit(self, append: Append) -> None:
         """Queue an append. Never blocks: the ledger bounds what is pending."""
         self._queue.put(append)
+
+    def submit_job(self, job: Job) -> None:
+        """Queue work on the connection, behind the appends that were submitted before it."""
+        self._queue.put(job)
 
     def stop(self) -> None:
         """Write all that was submitted, then close connection and file. Blocks until that is done.
@@ -104,11 +110,14 @@ class Writer:
     def _run(self) -> None:
         last = False
         while not last:
-            group, last = self._gather()
+            group, job, last = self._gather()
             if group:
                 self._commit_group(group)
                 self._settle([(append, append.lane.failure) for append in group])
                 del group
+            if job is not None:
+                job(self._connection)
+                del job
         try:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error:
@@ -117,20 +126,23 @@ class Writer:
             self._connection.close()
             self._heads.close()
 
-    def _gather(self) -> tuple[list[Append], bool]:
-        group = []
+    def _gather(self) -> tuple[list[Append], Job | None, bool]:
+        """Take what waits: appends for one commit, the job behind them, whether it is the end."""
+        group: list[Append] = []
         size = 0
-        append = self._queue.get()
-        while append is not None:
-            group.append(append)
-            size += len(append.receipt.envelopes)
+        item = self._queue.get()
+        while item is not None:
+            if not isinstance(item, Append):
+                return group, item, False
+            group.append(item)
+            size += len(item.receipt.envelopes)
             if size >= GROUP_ENVELOPES_MAX:
-                return group, False
+                return group, None, False
             try:
-                append = self._queue.get_nowait()
+                item = self._queue.get_nowait()
             except queue.Empty:
-                return group, False
-        return group, True
+                return group, None, False
+        return group, None, True
 
     def _commit_group(self, group: Sequence[Append]) -> None:
         """Write what can be written of a group, and mark the lanes of what cannot."""

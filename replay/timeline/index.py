@@ -156,7 +156,8 @@ class TimelineIndex:
         position = self.position = envelope.position
         self.hash = envelope.hash
         at_ns = max(envelope.at_ns, self.times[-1]) if self.times else envelope.at_ns
-        self.times.append(at_ns)
+        while len(self.times) < position:  # what was pruned before it takes its time
+            self.times.append(at_ns)
         name, actor = envelope.type, envelope.actor
         types = self.types.get(name)
         if types is None:

@@ -235,4 +235,4 @@ def test_a_newer_log_is_one_line(tmp_path):
     database.close()
     for command in ("rooms", "state", "diff", "find"):
         arguments = {"rooms": [], "diff": ["lobby", 1, 2], "find": ["lobby", "room"]}
-        assert "this release knows 1" in run.fails(command, *arguments.get(command, ["lobby"]))
+        assert "this release knows 2" in run.fails(command, *arguments.get(command, ["lobby"]))

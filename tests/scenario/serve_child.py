@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 
-from gateway import cli, serve
+from gateway import cli, serve, upkeep
 from tests.contract.plane_harness import stand_in_command
 
 PLANE_FAILS = "REPRISE_TEST_PLANE_FAILS"
 """In the environment: the last words of a plane that does not start."""
+UPKEEP_S = "REPRISE_TEST_UPKEEP_S"
+"""In the environment: seconds before the first upkeep of the log."""
 
 
 def command(path):
@@ -18,6 +20,7 @@ def command(path):
 
 
 if __name__ == "__main__":
+    upkeep.FIRST_S = float(os.environ.get(UPKEEP_S, upkeep.FIRST_S))
     whole = serve.main
     serve.main = lambda settings: whole(settings, plane=command)
     sys.exit(cli.run())

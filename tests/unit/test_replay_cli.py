@@ -88,6 +88,9 @@ def test_rooms_as_json_are_one_object_a_line(run):
         "events": 3,
         "open": True,
         "damage": None,
+        "archived_up_to": 0,
+        "pruned_up_to": 0,
+        "archive_bytes": 0,
     }
 
 

@@ -101,6 +101,9 @@ EXAMPLES = {
     "secret": (SECRET, Secret(SECRET)),
     "allowed_origins": ("*", ("*",)),
     "data": ("/srv/data", Path("/srv/data")),
+    "archive_after": ("7d", 7 * 86_400 * 1_000_000_000),
+    "prune_after": ("36h", 36 * 3_600 * 1_000_000_000),
+    "prune_size": ("10GiB", 10 << 30),
     "codecs": ("opus,H264", ("opus", "H264")),
     "log_level": ("debug", "debug"),
     "log_format": ("json", "json"),
@@ -130,7 +133,7 @@ def test_every_setting_can_be_set_by_flag_environment_and_file(setting, tmp_path
     monkeypatch.setenv(setting.variable, text)
     assert found(read()) == value
     monkeypatch.delenv(setting.variable)
-    in_toml = text if setting.is_flag or isinstance(value, int) else f'"{text}"'
+    in_toml = text if setting.is_flag or text.isdecimal() else f'"{text}"'
     (tmp_path / "reprise.toml").write_text(f"{setting.name} = {in_toml}\n")
     assert found(read()) == value
 

@@ -281,14 +281,22 @@ class SqliteStore:
 
         def job(connection: sqlite3.Connection) -> None:
             try:
-                outcome.append(_transacted(connection, change))
+                broken = self._writer.broken
+                outcome.append(
+                    _transacted(connection, change) if broken is None else broken.again()
+                )
             except BaseException as error:  # noqa: BLE001 - raised in the task that waits
-                outcome.append(translated(error) if isinstance(error, sqlite3.Error) else error)
+                met = translated(error) if isinstance(error, sqlite3.Error) else error
+                if isinstance(met, StoreFailed):
+                    self._writer.break_off(met)
+                outcome.append(met)
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(done.set)
 
         self._writer.submit_job(job)
         await done.wait()
+        if isinstance(outcome[0], StoreFailed):
+            self._ledger.refuse(outcome[0])
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
         return outcome[0]

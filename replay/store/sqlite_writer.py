@@ -95,6 +95,15 @@ class Writer:
         """Queue work on the connection, behind the appends that were submitted before it."""
         self._queue.put(job)
 
+    def break_off(self, failure: StoreFailed) -> None:
+        """Write nothing more: a job met what leaves the disk unknown. In the writer's thread."""
+        self._broken = self._broken or failure
+
+    @property
+    def broken(self) -> StoreFailed | None:
+        """Why nothing more is written."""
+        return self._broken
+
     def stop(self) -> None:
         """Write all that was submitted, then close connection and file. Blocks until that is done.
 

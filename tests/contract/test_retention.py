@@ -13,7 +13,7 @@ import trio
 
 from replay.reader import LogReader
 from replay.store import SqliteStore
-from replay.store.errors import LogDamaged, LogPruned
+from replay.store.errors import LogDamaged, LogPruned, StoreFailed
 from replay.store.retention import Retention
 from tests.contract.store_contract import assert_chained, draft
 
@@ -265,6 +265,24 @@ async def test_damage_within_a_session_keeps_it_in_the_database(tmp_path):
         assert caught.value.position == 60
         assert len(await store.read("lobby", 0, 59)) == 59
     assert rows(tmp_path) == 80
+
+
+async def test_upkeep_that_the_disk_does_not_confirm_stops_the_store(tmp_path):
+    def change(connection):
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = 10 | 4 << 8  # SQLITE_IOERR_FSYNC
+        raise error
+
+    async with await SqliteStore.open(tmp_path) as store:
+        log = await filled(store)
+        with pytest.raises(StoreFailed):
+            await store.in_writer(change)
+        with pytest.raises(StoreFailed):
+            await store.append("lobby", 120, [draft()])
+        with pytest.raises(StoreFailed):
+            await archive(store)
+    async with await SqliteStore.open(tmp_path) as store:
+        assert await store.read("lobby") == log
 
 
 CHILD = "tests.contract.retention_child"

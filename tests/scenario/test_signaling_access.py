@@ -22,7 +22,8 @@ from tests.scenario.signaling_bench import read_all, signaling
 SECRET = Secret("a secret of at least thirty-two bytes")
 
 
-def token(*, room="lobby", lifetime_s=60, secret=SECRET, **claims):
+def token(*, room="lobby", lifetime_s=86_400, secret=SECRET, **claims):
+    """A join token; those of parameters are made at collection, long before their test runs."""
     made = tokens.Claims(room=room, **claims)
     return tokens.issue(secret, made, now_s=time.time(), lifetime_s=lifetime_s)
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import array
 import asyncio
+import contextlib
 import json
 import math
 import sys
+from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
@@ -21,6 +23,7 @@ import av
 import trio
 import trio_asyncio
 from aiortc import AudioStreamTrack, MediaStreamTrack, VideoStreamTrack
+from aiortc.mediastreams import MediaStreamError
 from pymediasoup import AiortcHandler, Device
 from pymediasoup.models.transport import DtlsParameters
 from pymediasoup.rtp_parameters import RtpCapabilities, RtpParameters
@@ -148,7 +151,13 @@ async def watch(adapter: Adapter, device: Device, joined: dict[str, Any]) -> Non
         )
         await adapter.request("resumeConsumer", consumer=answer["id"])
         reader = read_video if answer["kind"] == "video" else read_audio
-        READERS.append(asyncio.ensure_future(reader(consumer.track)))
+        READERS.append(asyncio.ensure_future(until_it_ends(reader(consumer.track))))
+
+
+async def until_it_ends(reading: Coroutine[Any, Any, None]) -> None:
+    """Read a track until the router says goodbye, which may come before this process has ended."""
+    with contextlib.suppress(MediaStreamError):
+        await reading
 
 
 async def read_video(track: MediaStreamTrack) -> None:

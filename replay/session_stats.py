@@ -1,86 +1,23 @@
 """What a session was like, in figures, from its events alone.
 
 `SessionStats` takes envelopes in order; `sessions` goes over a log and gives one for each session
-in it. What was measured on the wire (bitrate, loss, freezes) is not in events: telemetry knows it,
-by the same ids of peers, producers and consumers, and by the same clock. Who joins the two
-takes a peer's window from `PeerStats.joined_at_ns` and `left_at_ns`.
+in it. What was measured on the wire (bitrate, loss, delays) is not in events: telemetry knows it,
+by the same ids of producers and consumers and by the same clock, and `session_telemetry` joins it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from protocol import events
 from protocol.envelope import Envelope
+from protocol.orders import Kind
 from replay.fold import event_of
+from replay.session_figures import PeerStats, SessionStats, StreamStats
 from replay.text import payload
-
-
-class PeerStats(Struct, kw_only=True):
-    """A participant. Times are nanoseconds since the Unix epoch, durations nanoseconds."""
-
-    peer: str
-    name: str
-    joined_at_ns: int
-    left_at_ns: int | None = None
-    """None while it is in the room."""
-    left_because: str | None = None
-    duration_ns: int = 0
-    """Until it left, or until the end of what was looked at."""
-    connected_ns: int | None = None
-    """From joining to the end of the first DTLS handshake; None: never."""
-    first_media_sent_ns: int | None = None
-    """From joining to the first packets of a producer of its own."""
-    first_media_received_ns: int | None = None
-    """From joining to when a consumer of its own had all that it takes to receive: a connected
-    transport, a producer whose packets flow, and nobody who paused it."""
-    sockets_lost: int = 0
-    reconnects: int = 0
-    """Times it came back on a new socket."""
-    ice_disconnects: int = 0
-    ice_restarts: int = 0
-    producers: int = 0
-    consumers: int = 0
-    producer_pauses: int = 0
-    consumer_pauses: int = 0
-    """By itself, not those of the producers it watches."""
-    keyframes_requested: int = 0
-    """By it, over signaling."""
-    keyframes_asked_of: int = 0
-    """Requests that went to it as a publisher, after coalescing."""
-    refusals: dict[str, int] = {}
-    """Requests of its own that were refused, by code."""
-
-
-class SessionStats(Struct, kw_only=True):
-    """A room's session, from its opening to its closing."""
-
-    room: str
-    first_position: int
-    last_position: int
-    opened_at_ns: int
-    closed_at_ns: int | None = None
-    closed_because: str | None = None
-    duration_ns: int = 0
-    live_ns: int = 0
-    """How long packets of some producer had begun and not all producers had gone."""
-    messages: int = 0
-    events: int = 0
-    peers_max: int = 0
-    """Most at one time."""
-    producers_max: int = 0
-    consumers_max: int = 0
-    plane_losses: int = 0
-    control_restarts: int = 0
-    actor_failures: int = 0
-    refusals: dict[str, int] = {}
-    """All refused requests, by code."""
-    closings: dict[str, dict[str, int]] = {}
-    """How often what was closed why: by kind (peer, transport, producer, consumer) and reason."""
-    peers: list[PeerStats] = []
 
 
 class _Stream(Struct):
@@ -111,6 +48,9 @@ class Collector:
         """The peer of each transport, producer and consumer."""
         self._producers: dict[str, _Stream] = {}
         self._consumers: dict[str, _Stream] = {}
+        self._figures: dict[str, StreamStats] = {}
+        """Those of streams that are there."""
+        self._kinds: dict[str, Kind] = {}
         self._connected: set[str] = set()
         self._live_since_ns: int | None = None
         self._message: Envelope | None = None
@@ -172,12 +112,14 @@ class Collector:
         self._owners[event.producer] = event.peer
         self._producers[event.producer] = _Stream(event.peer, event.transport, event.producer)
         self._peers[event.peer].producers += 1
+        self._begin_stream("producer", event.producer, event.kind, event)
         self.stats.producers_max = max(self.stats.producers_max, len(self._producers))
 
     def _consumer_added(self, event: events.ConsumerAdded, _entity: str) -> None:
         self._owners[event.consumer] = event.peer
         self._consumers[event.consumer] = _Stream(event.peer, event.transport, event.producer)
         self._peers[event.peer].consumers += 1
+        self._begin_stream("consumer", event.consumer, self._kinds[event.producer], event)
         self.stats.consumers_max = max(self.stats.consumers_max, len(self._consumers))
 
     def _transport_removed(self, event: events.TransportRemoved, _entity: str) -> None:
@@ -186,10 +128,12 @@ class Collector:
 
     def _producer_removed(self, event: events.ProducerRemoved, _entity: str) -> None:
         self._producers.pop(event.producer, None)
+        self._end_stream(event.producer, event.reason)
         self._count_closing("producer", event.reason)
 
     def _consumer_removed(self, event: events.ConsumerRemoved, _entity: str) -> None:
         self._consumers.pop(event.consumer, None)
+        self._end_stream(event.consumer, event.reason)
         self._count_closing("consumer", event.reason)
 
     def _plane_detached(self, _event: events.PlaneDetached, _entity: str) -> None:
@@ -262,6 +206,21 @@ class Collector:
         stream = self._consumers.get(consumer)
         self._look_for_media(lambda each: each is stream)
 
+    def _layers_changed(self, event: events.ConsumerLayersChanged, consumer: str) -> None:
+        """The plane begins to send video at a keyframe alone, so this is when one was sent."""
+        figures = self._figures.get(consumer)
+        if figures is None or event.spatial_layer is None or figures.first_key_frame_ns is not None:
+            return
+        figures.first_key_frame_ns = self._now_ns - figures.added_at_ns
+        peer = self._peers[event.peer]
+        if peer.first_key_frame_ns is None:
+            peer.first_key_frame_ns = self._now_ns - peer.joined_at_ns
+
+    def _freeze_changed(self, event: events.ConsumerFreezeChanged, consumer: str) -> None:
+        if event.frozen and (figures := self._figures.get(consumer)) is not None:
+            figures.freezes += 1
+            self._peers[event.peer].freezes += 1
+
     def _viewer_asked(self, _event: events.ViewerAskedKeyFrame, consumer: str) -> None:
         self._peer_of(consumer).keyframes_requested += 1
 
@@ -288,6 +247,24 @@ class Collector:
                 and not (consumer.viewer_paused or consumer.producer_paused)
             ):
                 peer.first_media_received_ns = self._now_ns - peer.joined_at_ns
+
+    def _begin_stream(
+        self, sort: Literal["producer", "consumer"], entity: str, kind: Kind, event: Any
+    ) -> None:
+        self._kinds[entity] = kind
+        figures = self._figures[entity] = StreamStats(
+            sort=sort,
+            id=entity,
+            kind=kind,
+            transport=event.transport,
+            producer=event.producer,
+            added_at_ns=self._now_ns,
+        )
+        self._peers[event.peer].streams.append(figures)
+
+    def _end_stream(self, entity: str, reason: str) -> None:
+        if (figures := self._figures.pop(entity, None)) is not None:
+            figures.removed_at_ns, figures.removed_because = self._now_ns, reason
 
     def _peer_of(self, entity: str) -> PeerStats:
         return self._peers[self._owners[entity]]
@@ -322,6 +299,8 @@ _TAKES: dict[str, Callable[[Collector, Any, str], None]] = {
     "ConsumerOpened": Collector._consumer_opened,
     "ConsumerPaused": Collector._consumer_paused,
     "ConsumerResumed": Collector._consumer_resumed,
+    "ConsumerLayersChanged": Collector._layers_changed,
+    "ConsumerFreezeChanged": Collector._freeze_changed,
     "ViewerAskedKeyFrame": Collector._viewer_asked,
 }
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from media._native import TelemetryFold
 from replay.errors import ReplayError
+from replay.session_figures import Quality
 from replay.side_store import reading
 from replay.telemetry_store import LAYOUT, path_in
 
@@ -25,6 +26,9 @@ LEAD_NS = 62_000_000_000
 """How long before a stretch its frames are read from: a key frame comes once a minute."""
 
 POINTS = 500
+
+ALWAYS_NS = 2**63 - 1
+"""Later than any frame."""
 
 
 class Point(Struct, frozen=True):
@@ -53,40 +57,21 @@ class Entity(Struct, frozen=True, order=True):
     encoding: int = 0
 
 
-class Quality(Struct, frozen=True, kw_only=True):
-    """How well a viewer was served; docs/telemetry.md says how `score` is made."""
-
-    score: float | None
-    """0 (nothing was seen) to 100 (nothing went wrong); None when there was nothing to see."""
-    watched_s: int
-    """Seconds in which a consumer of the viewer was not paused, over all its consumers."""
-    frozen_s: int
-    """Those in which nothing was sent though the producer sent."""
-    freezes: int
-    """Buckets that froze after one that did not; with buckets of a second, the freezes."""
-    packets: int
-    packets_lost: int
-    """As the viewer reported them, before retransmissions."""
-    retransmitted_packets: int
-    round_trip_time_ms: float | None
-    """Mean."""
-    round_trip_time_ms_max: float | None
-    bitrate_bps: float
-    """Mean over the watched seconds, over all its consumers."""
-
-
 class Telemetry:
     """The telemetry of one data directory. Raises `StoreError`; `StoreMissing` without any."""
 
     def __init__(self, directory: Path) -> None:
         self._path = path_in(directory)
 
-    def span(self, room: str) -> tuple[int, int] | None:
-        """When the first and the last frame of a room were taken, None without frames."""
+    def span(
+        self, room: str, since_ns: int = 0, until_ns: int = ALWAYS_NS
+    ) -> tuple[int, int] | None:
+        """When the first and the last frame of a room were taken in a time, None without frames."""
         with reading(self._path, LAYOUT, "telemetry") as connection:
             first, last = connection.execute(
-                "SELECT min(at_ns), max(at_ns) FROM frame JOIN room USING (room_id) WHERE room = ?",
-                (room,),
+                "SELECT min(at_ns), max(at_ns) FROM frame JOIN room USING (room_id)"
+                " WHERE room = ? AND at_ns >= ? AND at_ns < ?",
+                (room, since_ns, until_ns),
             ).fetchone()
         return None if first is None else (first, last)
 
@@ -148,7 +133,10 @@ class Telemetry:
     def quality(
         self, room: str, viewers: Mapping[str, Iterable[str]], since_ns: int, until_ns: int
     ) -> dict[str, Quality]:
-        """How well each viewer was served; `viewers` has the ids of each one's consumers."""
+        """How well each viewer was served; `viewers` has the ids of each one's consumers.
+
+        Freezes are counted by buckets that froze after one that did not.
+        """
         consumers = {viewer: tuple(ids) for viewer, ids in viewers.items()}
         seconds = max(1, (until_ns - since_ns) // 1_000_000_000)
         folded = self.fold(
@@ -159,7 +147,10 @@ class Telemetry:
             ids={consumer for ids in consumers.values() for consumer in ids},
             metrics=_METRICS,
         )
-        return {viewer: _quality(folded, ids) for viewer, ids in consumers.items()}
+        return {
+            viewer: quality_of(folded, ids, sum(_freezes(folded, each) for each in ids))
+            for viewer, ids in consumers.items()
+        }
 
 
 class Folded:
@@ -194,8 +185,17 @@ _METRICS = (
 )
 
 
-def _quality(folded: Folded, consumers: Iterable[str]) -> Quality:
-    total = dict.fromkeys(("watched", "frozen", "freezes", "packets", "lost", "again", "bits"), 0.0)
+def _freezes(folded: Folded, consumer: str) -> int:
+    before, freezes = 0.0, 0
+    for point in folded.series(Entity("consumer", consumer), "frozen"):
+        freezes += point.max > 0 and before == 0
+        before = point.last
+    return freezes
+
+
+def quality_of(folded: Folded, consumers: Iterable[str], freezes: int) -> Quality:
+    """How well a viewer with these consumers was served, of a fold with the metrics for it."""
+    total = dict.fromkeys(("watched", "frozen", "packets", "lost", "again", "bits"), 0.0)
     delays: list[Point] = []
     for consumer in consumers:
         entity = Entity("consumer", consumer)
@@ -203,10 +203,6 @@ def _quality(folded: Folded, consumers: Iterable[str]) -> Quality:
         frozen = folded.series(entity, "frozen")
         total["watched"] += sum(point.count - point.sum for point in paused)
         total["frozen"] += sum(point.sum for point in frozen)
-        before = 0.0
-        for point in frozen:
-            total["freezes"] += point.max > 0 and before == 0
-            before = point.last
         for name, metric in (
             ("packets", "packets"),
             ("lost", "packets_lost"),
@@ -222,7 +218,7 @@ def _quality(folded: Folded, consumers: Iterable[str]) -> Quality:
         score=_score(total, delay_ms) if watched else None,
         watched_s=round(watched),
         frozen_s=round(total["frozen"]),
-        freezes=round(total["freezes"]),
+        freezes=freezes,
         packets=round(total["packets"]),
         packets_lost=round(total["lost"]),
         retransmitted_packets=round(total["again"]),

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -15,20 +15,22 @@ import click
 from protocol.envelope import Envelope
 from replay.commands.common import INSTANTS, data_option, one_line_errors, progress
 from replay.errors import ReplayError
-from replay.export import bundle, chrome_trace, jsonl, mermaid, otlp, pcapng, rtcstats
+from replay.export import bundle, chrome_trace, jsonl, mermaid, otlp, rtcstats, telemetry
+from replay.export.beside import Beside
 from replay.export.source import Source
 from replay.history import History
 from replay.reader import LogReader
-from replay.recordings import Recordings
 from replay.redact import Redactor
 from replay.store.errors import LogDamaged
 
+_TELEMETRY = "telemetry"
 _TEXTS = {
     "jsonl": jsonl.export,
     "chrome-trace": chrome_trace.export,
     "mermaid": mermaid.export,
     "rtcstats": rtcstats.export,
     "otlp": otlp.export,
+    _TELEMETRY: telemetry.export,
 }
 _BUNDLE = "bundle"
 _PCAPNG = "pcapng"
@@ -72,6 +74,7 @@ def export(
       mermaid       sequence diagram
       rtcstats      dump for the importers of rtcstats and webrtc-internals
       otlp          OpenTelemetry trace, OTLP as JSON
+      telemetry     what was measured, one line of JSON a second and stream
       pcapng        packet headers of the flight recorder's recordings, for Wireshark
       bundle        one zip with all of them, state, figures, settings and versions
 
@@ -89,13 +92,29 @@ def export(
                 reader, room, after, None if history.damaged and up_to is None else end, note
             )
             redactor = Redactor() if redact else None
+            beside = Beside(
+                directory,
+                room,
+                after=after,
+                up_to=end,
+                cut=up_to is not None,
+                redactor=redactor,
+            )
             source = Source(
                 room if redactor is None else redactor.room(room),
                 log if redactor is None else lambda: redactor.envelopes(log()),
                 redacted=redact,
+                beside=beside,
             )
-            packets = _packets(directory, room, after, end, redactor) if form == _PCAPNG else ()
-            _write(source, form, output, packets)
+            if form == _PCAPNG:
+                beside.recordings()
+            elif form == _TELEMETRY:
+                beside.measured()
+            if form in (_PCAPNG, _TELEMETRY) and beside.problems:
+                raise ReplayError(next(iter(beside.problems.values())))
+            _write(source, form, output)
+    if form in (_PCAPNG, _TELEMETRY) and beside.problems:
+        raise ReplayError(next(iter(beside.problems.values())))
     if log.damage is not None:
         raise log.damage
 
@@ -127,27 +146,15 @@ class _Log:
             self.damage = damage
 
 
-def _packets(
-    directory: Path, room: str, after: int, up_to: int, redactor: Redactor | None
-) -> Iterator[bytes]:
-    """The recordings that the stretch asked for."""
-    reader = Recordings(directory)
-    found = [one for one in reader.of_room(room) if after < one.position <= up_to]
-    return pcapng.export(
-        ((one, reader.packets(room, one)) for one in found),
-        pseudonym=None if redactor is None else redactor.host,
-    )
-
-
-def _write(source: Source, form: str, output: Path | None, packets: Iterable[bytes] = ()) -> None:
+def _write(source: Source, form: str, output: Path | None) -> None:
     if output is None:
-        _write_to(source, form, sys.stdout.buffer, packets)
+        _write_to(source, form, sys.stdout.buffer)
         return
     try:
         handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
         try:
             with os.fdopen(handle, "wb") as target:
-                _write_to(source, form, target, packets)
+                _write_to(source, form, target)
             Path(name).chmod(0o644)
             Path(name).replace(output)
         except BaseException:
@@ -158,12 +165,13 @@ def _write(source: Source, form: str, output: Path | None, packets: Iterable[byt
         raise ReplayError(f"cannot write {output}: {error.strerror}") from error
 
 
-def _write_to(source: Source, form: str, target: IO[bytes], packets: Iterable[bytes]) -> None:
+def _write_to(source: Source, form: str, target: IO[bytes]) -> None:
     if form == _BUNDLE:
         bundle.write(source, target)
         return
     if form == _PCAPNG:
-        target.writelines(packets)
+        assert source.beside is not None
+        target.writelines(source.beside.pcapng())
         target.flush()
         return
     for text in _TEXTS[form](source):

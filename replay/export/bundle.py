@@ -1,4 +1,4 @@
-"""A bundle: one zip with every format, the state at the end, the figures, settings and versions.
+"""A bundle: one zip with every format, the state at the end, figures, settings and versions.
 
 For whoever must look at a session without the log: `manifest.json` says what is in it. The same log
 gives the same bytes, for the files bear no times of their own.
@@ -7,7 +7,7 @@ gives the same bytes, for the files bear no times of their own.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from protocol.messages import OpenRoom
 from replay.document import render
 from replay.errors import LogNotUnderstood
-from replay.export import chrome_trace, jsonl, mermaid, otlp, rtcstats
+from replay.export import chrome_trace, jsonl, mermaid, otlp, rtcstats, telemetry
 from replay.export.source import Source, json_text, versions
 from replay.fold import Fold, event_of
 from replay.session_stats import sessions
@@ -27,6 +27,7 @@ _FILES: dict[str, Callable[[Source], Iterator[str]]] = {
     "rtcstats.txt": rtcstats.export,
     "otlp.json": otlp.export,
 }
+_TELEMETRY, _RECORDINGS = "telemetry.jsonl", "recordings.pcapng"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip can say."""
 
@@ -34,11 +35,23 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 def write(source: Source, target: IO[bytes]) -> None:
     """Write the bundle of a log that begins with its first position, or with a session."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as bundle:
-        for name, export in _FILES.items():
+
+        def write_file(name: str, pieces: Iterable[bytes]) -> None:
             with bundle.open(_entry(name), "w", force_zip64=True) as file:
-                for text in export(source):
-                    file.write(text.encode())
-        for name, value in _summaries(source).items():
+                for piece in pieces:
+                    file.write(piece)
+
+        for name, export in _FILES.items():
+            write_file(name, (text.encode() for text in export(source)))
+        beside = source.beside
+        more = []
+        if beside is not None and beside.measured():
+            write_file(_TELEMETRY, (text.encode() for text in telemetry.export(source)))
+            more.append(_TELEMETRY)
+        if beside is not None and beside.recordings():
+            write_file(_RECORDINGS, beside.pcapng())
+            more.append(_RECORDINGS)
+        for name, value in _summaries(source, more).items():
             bundle.writestr(_entry(name), json_text(value) + "\n")
 
 
@@ -49,7 +62,7 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def _summaries(source: Source) -> dict[str, Any]:
+def _summaries(source: Source, more: list[str]) -> dict[str, Any]:
     """The files that sum up the log. What this release does not understand is said, not told."""
     fold = Fold(source.room)
     settings: dict[str, Any] = {}
@@ -72,8 +85,12 @@ def _summaries(source: Source) -> dict[str, Any]:
     summed: dict[str, Any] = {}
     if problem is None:
         figures = list(sessions(source.envelopes()))
+        if source.beside is not None:
+            for session in figures:
+                source.beside.join(session)
         state = {"position": fold.position, "at_ns": fold.at_ns, "state": render(fold)}
         summed = {"state.json": state, "stats.json": msgspec.to_builtins(figures)}
+    recordings = [] if source.beside is None else source.beside.recordings()
     manifest = {
         "room": source.room,
         "redacted": source.redacted,
@@ -82,6 +99,8 @@ def _summaries(source: Source) -> dict[str, Any]:
         "head": None if source.redacted else head.hex(),
         "versions": versions(),
         "problem": problem,
-        "files": sorted([*_FILES, *summed, "manifest.json", "settings.json"]),
+        "recordings": [one._asdict() for one in recordings],
+        "missing": {} if source.beside is None else source.beside.problems,
+        "files": sorted([*_FILES, *more, *summed, "manifest.json", "settings.json"]),
     }
     return summed | {"settings.json": settings, "manifest.json": manifest}

@@ -4,6 +4,9 @@ A session is a trace. Under its root stands a span for each thing that came from
 request, a notice, a timer), and under that a span for each decision that it led to; events are span
 events. A timer begins a span of its own and is linked to the decision that set it. A span lasts
 until the last decision that it caused. Refusals and failures have the status error.
+
+Of a whole session there are spans for each peer and, within, for its producers and consumers: as
+long as they were there, with their figures as attributes, those of telemetry as well.
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ from msgspec import Struct
 
 from protocol.envelope import Envelope
 from replay.explain import sentence
-from replay.export.source import Source, json_text, reprise_version
+from replay.export.otlp_participants import attributes, participants, span_id
+from replay.export.source import Source, json_text
+from replay.export.version import reprise_version
 from replay.text import payload
 
 _INTERNAL, _SERVER = 1, 2
@@ -46,7 +51,7 @@ def export(source: Source) -> Iterator[str]:
         "reprise.room": source.room,
     }
     scope = {"name": "reprise.replay", "version": reprise_version()}
-    yield '{"resourceSpans":[{"resource":' + json_text({"attributes": _attributes(resource)})
+    yield '{"resourceSpans":[{"resource":' + json_text({"attributes": attributes(resource)})
     yield ',"scopeSpans":[{"scope":' + json_text(scope) + ',"spans":[\n'
     for n, span in enumerate(_spans(source, plan)):
         yield (",\n" if n else "") + json_text(span)
@@ -83,6 +88,7 @@ def _spans(source: Source, plan: _Plan) -> Iterator[dict[str, Any]]:
         "startTimeUnixNano": str(plan.begin_ns),
         "endTimeUnixNano": str(plan.end_ns),
     }
+    yield from participants(source, plan.trace, root, plan.end_ns)
     span: dict[str, Any] | None = None
     for envelope in source.envelopes():
         if envelope.kind == "message":
@@ -113,7 +119,7 @@ def _span(plan: _Plan, envelope: Envelope, root: str) -> dict[str, Any]:
         "kind": _SERVER if request else _INTERNAL,
         "startTimeUnixNano": str(envelope.at_ns),
         "endTimeUnixNano": str(plan.ends[envelope.position]),
-        "attributes": _attributes(known),
+        "attributes": attributes(known),
         "events": [],
     }
     if outside and envelope.cause is not None and envelope.cause in plan.roots:
@@ -132,7 +138,7 @@ def _add_event(span: dict[str, Any], envelope: Envelope) -> None:
         {
             "timeUnixNano": str(envelope.at_ns),
             "name": envelope.type,
-            "attributes": _attributes(known),
+            "attributes": attributes(known),
         }
     )
     if envelope.type in _ERRORS:
@@ -140,15 +146,4 @@ def _add_event(span: dict[str, Any], envelope: Envelope) -> None:
 
 
 def _span_id(plan: _Plan, position: int) -> str:
-    return sha256(f"{plan.trace}/{position}".encode()).hexdigest()[:16]
-
-
-def _attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "key": key,
-            "value": {"intValue": str(value)} if isinstance(value, int) else {"stringValue": value},
-        }
-        for key, value in values.items()
-        if value is not None
-    ]
+    return span_id(plan.trace, str(position))

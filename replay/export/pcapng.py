@@ -17,7 +17,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Address, ip_address
 
-from replay.export.source import reprise_version
+from replay.export.version import reprise_version
 from replay.recordings import Packet, Recording
 
 _ETHERNET = 1

@@ -2,103 +2,74 @@
 
 The first line is `RTCStatsDump`, the second a map with at least `fileFormat`; each further line is
 `[method, connection, value, …, milliseconds since the line before]`. A connection is a transport as
-the server sees it: what producers send is `inbound-rtp`, what consumers get `outbound-rtp`. State
-changes bear the names of the browser's events; `getStats` tells, whenever something changed, what
-the log knows of the transport. Counters of packets and bytes are not in the log.
+the server sees it: what producers send is `inbound-rtp`, what consumers get `outbound-rtp`, what
+viewers report of it `remote-inbound-rtp`. State changes bear the names of the browser's events.
+`getStats` comes once a second with what telemetry counted, or, where nothing was measured, whenever
+the log says that something changed. It bears what differs from the one before: `t` is the time of
+all reports, null stands for one that is no more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from protocol import events
 from protocol.envelope import Envelope
-from protocol.rtp_parameters import RtpParameters
 from replay.errors import LogNotUnderstood
-from replay.export.source import Source, json_text, reprise_version
+from replay.export.rtcstats_connection import Connection, consumed
+from replay.export.rtcstats_counters import Counters
+from replay.export.source import Source, json_text
+from replay.export.version import reprise_version
 from replay.fold import event_of
+from replay.telemetry import ALWAYS_NS
+from replay.telemetry_seconds import Second
 
 FILE_FORMAT = 3
 
 _Line = tuple[str, str, Any]
 _NS_PER_MS = 1_000_000
-_CONNECTION_STATES = {
-    "new": "new",
-    "connected": "connecting",
-    "disconnected": "disconnected",
-    "failed": "failed",
-}
-
-
-class _Connection:
-    """What is known of a transport."""
-
-    def __init__(self, transport: str) -> None:
-        self.id = transport
-        self.ice_state: str = "new"
-        self.dtls_state = "new"
-        self.state = "new"
-        self.remote: str | None = None
-        self.profile: str | None = None
-        self.streams: dict[str, dict[str, dict[str, Any]]] = {}
-        """Reports of each producer and consumer, by id."""
-        self.told: set[str] = set()
-
-    def new_state(self) -> str:
-        """The connection's state, of ICE and DTLS (W3C webrtc, 4.3.3)."""
-        if self.ice_state == "connected" and self.dtls_state == "connected":
-            return "connected"
-        if "failed" in (self.ice_state, self.dtls_state):
-            return "failed"
-        return _CONNECTION_STATES[self.ice_state]
-
-    def reports(self, at_ms: float) -> dict[str, dict[str, Any] | None]:
-        """All reports; None for those that were told before and are no more."""
-        common = {"timestamp": at_ms}
-        transport: dict[str, Any] = {
-            "type": "transport",
-            "id": self.id,
-            "iceRole": "controlled",
-            "iceState": self.ice_state,
-            "dtlsState": self.dtls_state,
-        }
-        if self.profile is not None:
-            transport["srtpCipher"] = self.profile
-        reports: dict[str, dict[str, Any] | None] = {self.id: transport | common}
-        if self.remote is not None:
-            host, _, port = self.remote.rpartition(":")
-            pair, candidate = f"candidate-pair/{self.id}", f"remote-candidate/{self.id}"
-            transport["selectedCandidatePairId"] = pair
-            reports[self.id] = transport | common
-            reports[pair] = {
-                "type": "candidate-pair",
-                "id": pair,
-                "transportId": self.id,
-                "remoteCandidateId": candidate,
-                "nominated": True,
-                "state": "succeeded" if self.ice_state == "connected" else "in-progress",
-            } | common
-            reports[candidate] = {
-                "type": "remote-candidate",
-                "id": candidate,
-                "transportId": self.id,
-                "address": host.strip("[]"),
-                "port": int(port) if port.isdecimal() else 0,
-                "protocol": "udp",
-            } | common
-        for streams in self.streams.values():
-            reports |= {name: report | common for name, report in streams.items()}
-        gone = self.told - reports.keys()
-        self.told = set(reports)
-        return reports | dict.fromkeys(gone)
 
 
 class _Dump:
     def __init__(self) -> None:
-        self._connections: dict[str, _Connection] = {}
-        self._carriers: dict[str, _Connection] = {}
+        self._connections: dict[str, Connection] = {}
+        self._carriers: dict[str, Connection] = {}
         """The connection of each producer and consumer."""
+        self._counters = Counters()
+
+    def second(self, second: Second) -> Iterator[_Line]:
+        """What a second of telemetry is told as: one `getStats` a connection."""
+        told: dict[str, Connection] = {}
+        for entity, points in second.samples.items():
+            connection = self._connections.get(entity.id) or self._carriers.get(entity.id)
+            if connection is None:
+                continue
+            told[connection.id] = connection
+            connection.measured = True
+            report = self._counters.report(entity, points)
+            if entity.kind == "transport":
+                connection.counters |= report
+                continue
+            streams = connection.streams.get(entity.id, {})
+            if entity.kind == "producer":
+                self._set(streams, f"inbound-rtp/{entity.id}/{entity.encoding}", **report)
+                continue
+            remote = self._counters.remote(entity, points)
+            for name in [name for name in streams if name.startswith("outbound-rtp/")]:
+                self._set(streams, name, **report)
+                if remote:
+                    streams[f"remote-{name}".replace("outbound", "inbound")] = {
+                        "type": "remote-inbound-rtp",
+                        "localId": name,
+                        "transportId": connection.id,
+                        "kind": streams[name]["kind"],
+                        "ssrc": streams[name]["ssrc"],
+                        **remote,
+                    }
+        at_ms = second.at_ns / _NS_PER_MS
+        for connection in told.values():
+            yield "getStats", connection.id, connection.delta(at_ms)
 
     def lines(self, envelope: Envelope, at_ms: float) -> Iterator[_Line]:
         """What an event is told as."""
@@ -111,7 +82,7 @@ class _Dump:
             return
         match event:
             case events.TransportOpened():
-                connection = self._connections[entity] = _Connection(entity)
+                connection = self._connections[entity] = Connection(event)
                 configuration = {"bundlePolicy": "max-bundle", "direction": event.direction}
                 yield "create", entity, configuration | {"peer": event.peer}
             case events.ProducerOpened() | events.ConsumerOpened():
@@ -131,10 +102,10 @@ class _Dump:
                     yield from self._stream(connection, entity, event)
         if isinstance(event, events.TransportClosed):
             del self._connections[entity]
-        else:
-            yield "getStats", connection.id, connection.reports(at_ms)
+        elif not connection.measured:
+            yield "getStats", connection.id, connection.delta(at_ms)
 
-    def _transport(self, connection: _Connection, event: Any) -> Iterator[_Line]:
+    def _transport(self, connection: Connection, event: Any) -> Iterator[_Line]:
         match event:
             case events.TransportConnecting():
                 connection.dtls_state = "connecting"
@@ -159,33 +130,31 @@ class _Dump:
             connection.state = combined
             yield "onconnectionstatechange", connection.id, combined
 
-    def _add_stream(self, connection: _Connection, entity: str, event: Any) -> _Line:
-        """Begin a producer's or consumer's reports: one an encoding."""
-        is_producer = isinstance(event, events.ProducerOpened)
-        report: dict[str, Any] = {
-            "type": "inbound-rtp" if is_producer else "outbound-rtp",
+    @staticmethod
+    def _add_stream(connection: Connection, entity: str, event: Any) -> _Line:
+        """Begin the reports of a producer, one an encoding, or of a consumer."""
+        common = {
             "transportId": connection.id,
             "kind": event.row.kind,
             "active": not event.row.paused,
         }
+        track = [event.row.kind, entity, ""]
         if isinstance(event, events.ConsumerOpened):
-            streams = _consumed(entity, event.rtp_parameters, report)
-        else:
-            streams = {
-                f"inbound-rtp/{entity}/{n}": report
-                | {"id": f"inbound-rtp/{entity}/{n}", "trackIdentifier": entity}
-                | {
-                    name: value
-                    for name, value in (("ssrc", each.ssrc), ("rid", each.rid))
-                    if value is not None
-                }
-                for n, each in enumerate(event.row.encodings)
+            connection.streams[entity] = consumed(entity, event.rtp_parameters, common)
+            return "addTransceiver", connection.id, [track, {"direction": "sendonly"}]
+        connection.streams[entity] = {
+            f"inbound-rtp/{entity}/{n}": {"type": "inbound-rtp", "trackIdentifier": entity}
+            | common
+            | {
+                name: value
+                for name, value in (("ssrc", each.ssrc), ("rid", each.rid))
+                if value is not None
             }
-        connection.streams[entity] = streams
-        said = {"kind": event.row.kind, "id": entity}
-        return ("ontrack" if is_producer else "addTransceiver"), connection.id, said
+            for n, each in enumerate(event.row.encodings)
+        }
+        return "ontrack", connection.id, track
 
-    def _stream(self, connection: _Connection, entity: str, event: Any) -> Iterator[_Line]:
+    def _stream(self, connection: Connection, entity: str, event: Any) -> Iterator[_Line]:
         streams = connection.streams.get(entity, {})
         match event:
             case events.ProducerStreamBound(encoding=encoding, ssrc=ssrc):
@@ -196,7 +165,7 @@ class _Dump:
             case events.ProducerScored(scores=scores):
                 for name, score in zip(streams, scores, strict=False):
                     self._set(streams, name, score=score)
-            case events.KeyFrameAsked(encoding=encoding):
+            case events.KeyFrameAsked(encoding=encoding) if not connection.measured:
                 name = f"inbound-rtp/{entity}/{encoding}"
                 asked = streams.get(name, {}).get("pliCount", 0) + 1
                 self._set(streams, name, pliCount=asked)
@@ -229,39 +198,51 @@ class _Dump:
 
     def _set_all(self, streams: dict[str, dict[str, Any]], **values: Any) -> None:
         for name in streams:
-            self._set(streams, name, **values)
-
-
-def _consumed(
-    consumer: str, parameters: RtpParameters, report: dict[str, Any]
-) -> dict[str, dict[str, Any]]:
-    return {
-        f"outbound-rtp/{consumer}/{each.ssrc}": report
-        | {
-            "id": f"outbound-rtp/{consumer}/{each.ssrc}",
-            "mid": parameters.mid,
-            "ssrc": each.ssrc,
-            "trackIdentifier": consumer,
-        }
-        for each in parameters.encodings
-    }
+            if name.startswith(("inbound-rtp/", "outbound-rtp/")):
+                self._set(streams, name, **values)
 
 
 def export(source: Source) -> Iterator[str]:
     """Write the dump. Keeps what is known of each open transport."""
     dump = _Dump()
-    begun = False
-    last_ms = 0.0
+    clock = _Clock()
+    measured: Iterator[Second] = iter(())
+    waiting: Second | None = None
+    last: Envelope | None = None
     for envelope in source.envelopes():
-        at_ms = envelope.at_ns / _NS_PER_MS
-        if not begun:
-            yield _header(source, at_ms)
-            begun = True
-        for method, connection, value in dump.lines(envelope, at_ms):
-            yield json_text([method, connection, value, round(at_ms - last_ms, 3)]) + "\n"
-            last_ms += round(at_ms - last_ms, 3)
-    if not begun:
+        if last is None:
+            yield _header(source, envelope.at_ns / _NS_PER_MS)
+            if source.beside is not None:
+                measured = source.beside.seconds(envelope.at_ns, ALWAYS_NS)
+                waiting = next(measured, None)
+        while waiting is not None and waiting.at_ns <= envelope.at_ns:
+            yield from clock.lines(waiting.at_ns, dump.second(waiting))
+            waiting = next(measured, None)
+        yield from clock.lines(envelope.at_ns, dump.lines(envelope, envelope.at_ns / _NS_PER_MS))
+        last = envelope
+    if last is None:
         yield _header(source, None)
+        return
+    until_ns = last.at_ns
+    if source.beside is not None:
+        until_ns = source.beside.until_ns(last.at_ns, closed=last.type == "RoomClosed")
+    while waiting is not None and waiting.at_ns < until_ns:
+        yield from clock.lines(waiting.at_ns, dump.second(waiting))
+        waiting = next(measured, None)
+
+
+class _Clock:
+    """Writes lines with the time since the line before."""
+
+    def __init__(self) -> None:
+        self._last_ms = 0.0
+
+    def lines(self, at_ns: int, lines: Iterable[_Line]) -> Iterator[str]:
+        at_ms = at_ns / _NS_PER_MS
+        for method, connection, value in lines:
+            passed_ms = round(at_ms - self._last_ms, 3)
+            yield json_text([method, connection, value, passed_ms]) + "\n"
+            self._last_ms += passed_ms
 
 
 def _header(source: Source, at_ms: float | None) -> str:

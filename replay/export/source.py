@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import msgspec
 
 from protocol.envelope import Envelope
+from replay.export.beside import Beside
+from replay.export.version import reprise_version
 
 Envelopes = Callable[[], Iterator[Envelope]]
 """Begins anew at each call; each time the same envelopes, in order of position."""
@@ -21,14 +22,8 @@ class Source(msgspec.Struct, frozen=True):
     room: str
     envelopes: Envelopes
     redacted: bool = False
-
-
-def reprise_version() -> str:
-    """The version of this program."""
-    try:
-        return version("reprise-sfu")
-    except PackageNotFoundError:  # run from its sources
-        return "unknown"
+    beside: Beside | None = None
+    """Telemetry and recordings; None: nobody looks for them."""
 
 
 def versions() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Measure the actors: messages a second, and what one costs in a room of 1,000 peers.
 
-    python -O bench/actors.py [--peers N] [--json]
+    python -O -m bench.actors [--peers N] [--json]
 
 Store and plane are in memory, and figures are CPU time of this process: what the kernel, the
 deciders, the codec and the hash chain cost, without disk and sockets. Askers wait for each
@@ -9,15 +9,11 @@ answer before they ask again, as clients do; where many ask one actor, it takes 
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import trio
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from media.fake import FakePlane
 from protocol.commands import (

@@ -1,0 +1,44 @@
+"""Run all benchmarks, one after another, and print what they measure: `make bench`.
+
+Each also runs alone, with options of its own: `python -m bench.store --help`.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+MODULES = ("bench.store", "bench.actors", "bench.replay")
+EXAMPLES = ("packet_cost", "fanout_cost")
+
+
+def processor() -> str:
+    """The processor's name, as Linux tells it."""
+    info = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def run(title: str, *command: str) -> int:
+    """Run one benchmark under a heading; its exit code."""
+    print(f"\n## {title}\n", flush=True)
+    return subprocess.run(command, check=False).returncode
+
+
+def main() -> int:
+    """Run everything; the number of benchmarks that failed."""
+    cores, load = os.cpu_count(), os.getloadavg()[0]
+    print(f"{processor()}, {cores} cores, Linux {platform.release()}, load {load:.1f}")
+    failed = 0
+    for name in MODULES:
+        failed += bool(run(name, sys.executable, "-O", "-m", name))
+    manifest = ("--manifest-path", "media/native/Cargo.toml")
+    for name in EXAMPLES:
+        command = ("cargo", "run", "--quiet", "--release", *manifest, "--example", name)
+        failed += bool(run(f"native {name}", *command))
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

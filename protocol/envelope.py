@@ -115,25 +115,31 @@ def seal(previous_hash: bytes, room: str, position: int, draft: Draft) -> Envelo
     it, a version below 1, entropy of another length, numbers beyond 64 bits, text that is not
     Unicode.
     """
+    at_ns, version, cause, entropy = draft.at_ns, draft.version, draft.cause, draft.entropy
     if not 1 <= position <= INT64_MAX:
         raise ValueError(f"position {position} is out of range")
-    if draft.cause is not None and not 1 <= draft.cause < position:
-        raise ValueError(f"{draft.type} at position {position} cannot have cause {draft.cause}")
-    if not 1 <= draft.version <= INT64_MAX or not -INT64_MAX <= draft.at_ns <= INT64_MAX:
-        raise ValueError(f"{draft.type}: version {draft.version} or time {draft.at_ns} is invalid")
-    if len(draft.entropy) not in (0, ENTROPY_BYTES):
-        raise ValueError(f"{draft.type}: entropy has {len(draft.entropy)} bytes")
+    if cause is not None and not 1 <= cause < position:
+        raise ValueError(f"{draft.type} at position {position} cannot have cause {cause}")
+    if not 1 <= version <= INT64_MAX or not -INT64_MAX <= at_ns <= INT64_MAX:
+        raise ValueError(f"{draft.type}: version {version} or time {at_ns} is invalid")
+    if entropy and len(entropy) != ENTROPY_BYTES:
+        raise ValueError(f"{draft.type}: entropy has {len(entropy)} bytes")
+    actor, kind, type_ = draft.actor, draft.kind, draft.type
+    correlation, data = draft.correlation, draft.data
+    content = _encode(
+        (room, position, at_ns, actor, kind, type_, version, cause, correlation, data, entropy)
+    )
     return Envelope(
         room=room,
         position=position,
-        at_ns=draft.at_ns,
-        actor=draft.actor,
-        kind=draft.kind,
-        type=draft.type,
-        version=draft.version,
-        cause=draft.cause,
-        correlation=draft.correlation,
-        data=draft.data,
-        entropy=draft.entropy,
-        hash=chain(previous_hash, room, position, draft),
+        at_ns=at_ns,
+        actor=actor,
+        kind=kind,
+        type=type_,
+        version=version,
+        cause=cause,
+        correlation=correlation,
+        data=data,
+        entropy=entropy,
+        hash=sha256(previous_hash + content).digest(),
     )

@@ -61,13 +61,14 @@ class Receipt:
     notification) before `wait_durable` returned.
     """
 
-    __slots__ = ("_durable", "_error", "_settled", "envelopes", "room")
+    __slots__ = ("_durable", "_error", "_settled", "_waiter", "envelopes", "room")
 
     def __init__(self, room: str, envelopes: tuple[Envelope, ...]) -> None:
         self.room = room
         self.envelopes = envelopes
         self._durable = False
         self._error: StoreError | None = None
+        self._waiter: trio.lowlevel.Task | None = None
         self._settled: trio.Event | None = None
 
     @property
@@ -88,6 +89,10 @@ class Receipt:
         """
         if self._durable or self._error is not None:
             await trio.lowlevel.checkpoint()
+        elif self._waiter is None:
+            # Nearly always one task waits, the one that appended: an event would cost more.
+            self._waiter = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._give_up)
         else:
             if self._settled is None:
                 self._settled = trio.Event()
@@ -102,8 +107,15 @@ class Receipt:
         assert self._error is None, "a receipt is settled once"
         self._error = error
         self._durable = error is None
+        if self._waiter is not None:
+            trio.lowlevel.reschedule(self._waiter)
+            self._waiter = None
         if self._settled is not None:
             self._settled.set()
+
+    def _give_up(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._waiter = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def __repr__(self) -> str:
         first, last = self.envelopes[0].position, self.envelopes[-1].position

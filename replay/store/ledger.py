@@ -185,8 +185,10 @@ class Ledger:
             raise self._refusal.again()
         if (damage := self._damage.get(room)) is not None:
             raise damage.again()
-        size_bytes = self._measure(room, drafts)
         entry = self._rooms.get(room)
+        if entry is None:
+            _check_name(room)
+        size_bytes = _measure(drafts)
         assigned = Head(0, genesis(room)) if entry is None else entry.assigned
         if expected_position is not None and assigned.position != expected_position:
             raise PositionConflict(room, expected_position, assigned.position)
@@ -201,28 +203,12 @@ class Ledger:
         envelopes = _seal_all(room, assigned, drafts)
         if entry is None:
             entry = self._rooms[room] = _Room(assigned, Tally())
-        entry.assigned = Head(envelopes[-1].position, envelopes[-1].hash)
+        last = envelopes[-1]
+        entry.assigned = Head(last.position, last.hash)
         entry.pending += 1
         self._pending_envelopes += len(envelopes)
         self._pending_bytes += size_bytes
         return Append(Receipt(room, envelopes), entry.lane, size_bytes)
-
-    @staticmethod
-    def _measure(room: str, drafts: Sequence[Draft]) -> int:
-        try:
-            room_bytes = len(room.encode())
-        except UnicodeEncodeError as error:
-            raise InvalidDraft(f"room {room!r} is not Unicode text") from error
-        if not 1 <= room_bytes <= ROOM_BYTES_MAX:
-            raise InvalidDraft(f"a room's name takes 1 to {ROOM_BYTES_MAX} bytes, not {room_bytes}")
-        if not 1 <= len(drafts) <= APPEND_DRAFTS_MAX:
-            raise InvalidDraft(f"an append takes 1 to {APPEND_DRAFTS_MAX} drafts, {len(drafts)=}")
-        size_bytes = 0
-        for draft in drafts:
-            if len(draft.data) > DATA_BYTES_MAX:
-                raise InvalidDraft(f"{draft.type} of {len(draft.data)} bytes is too large")
-            size_bytes += len(draft.data)
-        return size_bytes
 
     def settle(self, append: Append, error: StoreError | None) -> None:
         """Take in how one append ended, in the order in which the writer finished them."""
@@ -246,6 +232,27 @@ class Ledger:
             if not entry.pending and not entry.durable.position:
                 del self._rooms[receipt.room]
         receipt.settle(error)
+
+
+def _check_name(room: str) -> None:
+    try:
+        room_bytes = len(room.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidDraft(f"room {room!r} is not Unicode text") from error
+    if not 1 <= room_bytes <= ROOM_BYTES_MAX:
+        raise InvalidDraft(f"a room's name takes 1 to {ROOM_BYTES_MAX} bytes, not {room_bytes}")
+
+
+def _measure(drafts: Sequence[Draft]) -> int:
+    if not 1 <= len(drafts) <= APPEND_DRAFTS_MAX:
+        raise InvalidDraft(f"an append takes 1 to {APPEND_DRAFTS_MAX} drafts, {len(drafts)=}")
+    size_bytes = 0
+    for draft in drafts:
+        draft_bytes = len(draft.data)
+        if draft_bytes > DATA_BYTES_MAX:
+            raise InvalidDraft(f"{draft.type} of {draft_bytes} bytes is too large")
+        size_bytes += draft_bytes
+    return size_bytes
 
 
 def _seal_all(room: str, head: Head, drafts: Sequence[Draft]) -> tuple[Envelope, ...]:

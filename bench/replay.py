@@ -26,7 +26,7 @@ from bench.store import append
 from replay.fold import Fold
 from replay.history import History
 from replay.reader import LogReader
-from replay.redecide import Redecider
+from replay.redecide import redecide
 from replay.snapshots import FILE_NAME, Snapshots
 from replay.verify import verify
 from tests.replay.sessions import store
@@ -62,13 +62,10 @@ def in_memory(session, rounds):
         for envelope in envelopes:
             apply(envelope)
 
-    def redecide():
-        redecider = Redecider()
-        for envelope in envelopes:
-            redecider.take(envelope)
-        assert redecider.finish().divergence is None
+    def decide():
+        assert redecide(envelopes).divergence is None
 
-    folded, decided = timed(fold, rounds), timed(redecide, rounds)
+    folded, decided = timed(fold, rounds), timed(decide, rounds)
     return {
         "fold_events_per_s": events / folded,
         "fold_envelopes_per_s": len(envelopes) / folded,

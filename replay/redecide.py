@@ -5,7 +5,7 @@ the payload, the time and the entropy. So today's deciders, given the log alone,
 said then, byte for byte. Where they do not, either the log is not what an honest run wrote, or
 the code has changed its mind since.
 
-The work is pure: envelopes in, a verdict out. `Redecider` takes them one by one, from position 1
+The work is pure: envelopes in, a verdict out. `Redecider` takes them in order, from position 1
 or from any `RoomOpened` message's position, for every room by itself.
 """
 
@@ -16,9 +16,8 @@ from typing import Any
 
 import msgspec
 
-from actors.core.decider import Context
+from actors.core.decider import Context, Decider
 from actors.core.deciders import decider_at
-from actors.core.recovery import Rebuild
 from protocol import codec, events
 from protocol.envelope import Envelope
 from protocol.ids import Address, Draw
@@ -75,32 +74,35 @@ class Redecider:
     """Takes one room's envelopes in order of position, and keeps the first divergence."""
 
     def __init__(self) -> None:
-        self._rebuild = Rebuild()
+        self._states: dict[str, Any] = {}
+        self._deciders = _Deciders()
         self._message: Envelope | None = None
         self._events: list[Envelope] = []
         self._messages = 0
         self._failures = 0
         self._divergence: Divergence | None = None
 
-    def take(self, envelope: Envelope) -> None:
-        """Take the next envelope."""
+    def take(self, envelopes: Iterable[Envelope]) -> None:
+        """Take the next envelopes; those behind a divergence are not looked at."""
         if self._divergence is not None:
             return
-        if envelope.kind == "message":
-            self._settle()
-            self._message = envelope
-            return
         message = self._message
-        if (
-            message is None
-            or envelope.cause != message.position
-            or envelope.actor != message.actor
-            or envelope.correlation != message.correlation
-            or envelope.at_ns != message.at_ns
-        ):
-            self._divergence = _stray(envelope)
-            return
-        self._events.append(envelope)
+        for envelope in envelopes:
+            if envelope.kind == "message":
+                if message is not None and not self._settle(message):
+                    return
+                message = self._message = envelope
+            elif (
+                message is None
+                or envelope.cause != message.position
+                or envelope.actor != message.actor
+                or envelope.correlation != message.correlation
+                or envelope.at_ns != message.at_ns
+            ):
+                self._divergence = _stray(envelope)
+                return
+            else:
+                self._events.append(envelope)
 
     def finish(self, *, cut: bool = False) -> Verdict:
         """Tell what came of it, when all envelopes were taken.
@@ -108,50 +110,78 @@ class Redecider:
         `cut` says that the log goes on where it cannot be read: then the events of the last
         message may be missing, and it is left out.
         """
-        if not cut:
-            self._settle()
+        if self._message is not None and self._divergence is None and not cut:
+            self._settle(self._message)
         return Verdict(
             messages=self._messages, failures=self._failures, divergence=self._divergence
         )
 
-    def _settle(self) -> None:
-        """Decide the last message again, now that all its events are known; then fold those."""
-        message, recorded = self._message, self._events
-        self._message, self._events = None, []
-        if message is None or self._divergence is not None:
-            return
-        address = Address(message.actor)
-        if recorded and recorded[0].type == events.ActorFailed.__name__:
+    def _settle(self, message: Envelope) -> bool:
+        """Decide a message again, now that all its events are known; then fold those.
+
+        Tells whether they are the same.
+        """
+        recorded, self._events = self._events, []
+        self._message = None
+        actor = message.actor
+        if recorded and recorded[0].type == _FAILED:
             self._failures += 1
             for envelope in recorded:
                 event = codec.decode(envelope.type, envelope.version, envelope.data)
-                self._rebuild.apply(address, event)
-            return
+                self._evolve(actor, event)
+            return True
         self._messages += 1
         try:
-            decided = self._decide(address, message)
+            decided = self._decide(actor, message)
             equal = _are_equal(recorded, decided)
         except Exception as raised:  # noqa: BLE001 - what a changed decider raises is a finding
             self._divergence = _divergence(message, recorded, (), raised)
-            return
+            return False
         if not equal:
             self._divergence = _divergence(message, recorded, decided, None)
-            return
+            return False
         for event in decided:
-            self._rebuild.apply(address, event)
+            self._evolve(actor, event)
+        return True
 
-    def _decide(self, address: Address, message: Envelope) -> tuple[Any, ...]:
-        draw = Draw(lambda: message.entropy) if message.entropy else _NO_CHOICE
-        outcome = decider_at(address).decide(
-            self._rebuild.state(address),
+    def _decide(self, actor: str, message: Envelope) -> tuple[Any, ...]:
+        decider = self._deciders[actor]
+        state = self._states.get(actor)
+        if state is None:
+            state = decider.initial()
+        entropy = message.entropy
+        draw = Draw(lambda: entropy) if entropy else _NO_CHOICE
+        outcome = decider.decide(
+            state,
             codec.decode(message.type, message.version, message.data),
             Context(message.at_ns, draw),
         )
-        if draw.entropy != message.entropy:
+        if entropy and draw.entropy != entropy:
             raise ValueError("choices were drawn then that are not drawn now")
         if isinstance(outcome, Refusal):
             return (events.CommandRefused(code=outcome.code.value, message=outcome.message),)
         return outcome.events
+
+    def _evolve(self, actor: str, event: Any) -> None:
+        """Take an event as `actors.core.recovery.Rebuild` does."""
+        if type(event) is events.RoomOpened:
+            self._states.clear()
+        decider = self._deciders[actor]
+        state = self._states.get(actor)
+        if state is None:
+            state = decider.initial()
+        self._states[actor] = decider.evolve(state, event)
+
+
+class _Deciders(dict[str, Decider]):
+    """The decider of each address."""
+
+    def __missing__(self, actor: str) -> Decider:
+        decider = self[actor] = decider_at(Address(actor))
+        return decider
+
+
+_FAILED = events.ActorFailed.__name__
 
 
 def _no_choice() -> bytes:
@@ -201,8 +231,7 @@ def _divergence(
 def redecide(envelopes: Iterable[Envelope]) -> Verdict:
     """Decide all messages of one room's envelopes again."""
     redecider = Redecider()
-    for envelope in envelopes:
-        redecider.take(envelope)
+    redecider.take(envelopes)
     return redecider.finish()
 
 

@@ -6,18 +6,22 @@ acknowledged, and do today's deciders, given the recorded inputs, say what was s
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 import msgspec
 
-from protocol import codec
+from replay.decide_process import DecideAgain, Decided, beside
 from replay.difference import difference
 from replay.history import Progress
 from replay.reader import LogReader
-from replay.redecide import Divergence, Redecider, Said
+from replay.redecide import Divergence, Said
 from replay.store.errors import LogDamaged, LogPruned
 from replay.text import payload
+
+ASIDE_ENVELOPES = 150_000
+"""Length of a log from which on starting a process pays: about a second's work."""
 
 
 class RoomVerdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,43 +59,67 @@ def _ignore(_position: int) -> None:
     pass
 
 
-def verify(reader: LogReader, room: str, progress: Progress = _ignore) -> RoomVerdict:
+def verify(
+    reader: LogReader, room: str, progress: Progress = _ignore, *, aside_from: int = ASIDE_ENVELOPES
+) -> RoomVerdict:
     """Verify a room's log. Raises `UnknownRoom`, `StoreReadFailed`.
 
-    Damage does not end it: what stands before is decided again as well.
+    Damage does not end it: what stands before is decided again as well. A log of `aside_from`
+    envelopes or more is decided again by a process beside this one, while this one checks its
+    chain. Should either stumble, all is done again by this one alone; so the verdict is the same.
     """
-    redecider = Redecider()
-    take, knows = redecider.take, codec.knows
+    started = time.perf_counter()
+    end, known = reader.end(room)
+    found = None
+    if known is None and end.position >= aside_from and len(os.sched_getaffinity(0)) > 1:
+        found = _verified_by_two(reader, room, end.position, progress)
+    if found is None:
+        found = _verified_alone(reader, room, progress)
+    decided, position, damage = found
+    return RoomVerdict(
+        room=room,
+        position=position,
+        messages=decided.verdict.messages,
+        failures=decided.verdict.failures,
+        damage=damage,
+        unknown=decided.unknown,
+        divergence=decided.verdict.divergence,
+        seconds=time.perf_counter() - started,
+    )
+
+
+_Found = tuple[Decided, int, str | None]
+"""What was decided, up to which position the log was looked at, and why it is not whole."""
+
+
+def _verified_alone(reader: LogReader, room: str, progress: Progress) -> _Found:
+    again = DecideAgain()
     position = 0
     damage: str | None = None
-    unknown: str | None = None
-    started = time.perf_counter()
     try:
         for batch in reader.batches(room):
-            for envelope in batch:
-                if unknown is None:
-                    if knows(envelope.type, envelope.version):
-                        take(envelope)
-                    else:
-                        what = f"{envelope.type} version {envelope.version}"
-                        unknown = f"position {envelope.position}: {what} is of a newer release"
+            again.take(batch)
             position = batch[-1].position
             progress(position)
     except LogPruned as error:  # all of it: only the tombstones are left to look at
         position = error.last
     except LogDamaged as error:
         damage = str(error)
-    verdict = redecider.finish(cut=damage is not None or unknown is not None)
-    return RoomVerdict(
-        room=room,
-        position=position,
-        messages=verdict.messages,
-        failures=verdict.failures,
-        damage=damage,
-        unknown=unknown,
-        divergence=verdict.divergence,
-        seconds=time.perf_counter() - started,
-    )
+    return again.finish(cut=damage is not None), position, damage
+
+
+def _verified_by_two(reader: LogReader, room: str, end: int, progress: Progress) -> _Found | None:
+    """Verify up to `end` with a process beside this one; None if it is not plainly sound."""
+    with beside(reader.directory, room, end) as helper:
+        try:
+            for batch in reader.batches(room, up_to=end):
+                # Two go along the log; what is told is how far both have come, more or less.
+                progress(batch[-1].position // 2)
+        except (LogDamaged, LogPruned):
+            return None
+        decided = helper.result(lambda position: progress((end + position) // 2))
+        progress(end)
+    return None if decided is None else (decided, end, None)
 
 
 def divergence_map(divergence: Divergence) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from replay.store.heads import HeadsFound
 from replay.store.interface import BATCH_ENVELOPES, Head, RoomSummary
 from replay.store.sqlite_file import translated_read
 from replay.store.stretches import Archives, Stretch, base_of, stretch_at, stretches_of
-from replay.store.walk import WRONG_HASH, follow_rows
+from replay.store.walk import WRONG_HASH, follow_positions, follow_rows
 
 TAIL_ENVELOPES = 256
 """How much of the end of an open room's log is checked at opening."""
@@ -223,8 +223,10 @@ class Walk:
         batch: int = BATCH_ENVELOPES,
         ends_with: LogDamaged | None = None,
         archives: Archives | None = None,
+        checked: bool = True,
     ) -> None:
         self._room = room
+        self._checked = checked
         self._archives = archives
         self._room_id = room_id
         self._after = max(after, 0)
@@ -314,6 +316,8 @@ class Walk:
     def _dense(self, connection: sqlite3.Connection, limit: int) -> list[Envelope]:
         """Read all envelopes of a stretch: positions and hashes must follow each other."""
         try:
+            if not self._checked:
+                self._head = Head(self._after, b"")
             if self._head is None and self._base is not None:
                 at_base = self._after == self._base.position
                 self._head = self._base if at_base else None
@@ -332,7 +336,8 @@ class Walk:
             "AND e.position <= ? ORDER BY e.position",
             (self._room_id, self._after, up_to),
         )
-        self._head, wrong = follow_rows(self._head, self._room, rows)
+        follow_next = follow_rows if self._checked else follow_positions
+        self._head, wrong = follow_next(self._head, self._room, rows)
         sound = self._head.position - self._after
         self._after = self._head.position
         if wrong is not None:

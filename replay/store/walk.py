@@ -30,6 +30,19 @@ def follow_rows(
     return Head(position, previous_hash), None
 
 
+def follow_positions(
+    head: Head, room: str, rows: Sequence[tuple[Any, ...]]
+) -> tuple[Head, LogDamaged | None]:
+    """Do as `follow_rows` does, but look at positions alone."""
+    position = head.position
+    for row in rows:
+        if row[0] != position + 1:
+            found = LogDamaged(room, position + 1, f"next is position {row[0]}")
+            return Head(position, b""), found
+        position += 1
+    return Head(position, b""), None
+
+
 def follow(head: Head, room: str, envelopes: Sequence[Envelope]) -> tuple[Head, LogDamaged | None]:
     """Walk `envelopes` from `head`; give the sound end and, if they go on from there, the damage.
 

@@ -15,6 +15,7 @@ from protocol import codec, events
 from protocol.behaviours import CURRENT
 from protocol.commands import Join
 from protocol.messages import RoomSettings
+from replay.decide_process import DecideAgain, beside
 from replay.reader import LogReader
 from replay.verify import verify
 from tests.replay.conftest import Commands
@@ -197,3 +198,75 @@ def test_several_rooms_are_told_one_by_one(tmp_path):
     assert "no room 'cellar'" in run("verify", "lobby", "cellar").stderr
     assert run("verify").exit_code == 2
     assert run("verify", "lobby", "--all").exit_code == 2
+
+
+def plain(_session, _directory):
+    """Leave a log as it is."""
+
+
+def forge(session, _directory):
+    at = next(n for n, d in enumerate(session.drafts) if d.type == "ConsumerResumed")
+    resumed = codec.decode("ConsumerResumed", 1, session.drafts[at].data)
+    forged = msgspec.structs.replace(resumed, by="producer")
+    session.drafts[at] = msgspec.structs.replace(session.drafts[at], data=codec.encode(forged))
+
+
+def age(session, _directory):
+    session.drafts[50] = msgspec.structs.replace(session.drafts[50], version=8)
+
+
+def alter(_session, directory):
+    with sqlite3.connect(directory / "events.sqlite3") as database:
+        database.execute("UPDATE envelope SET correlation = 'other' WHERE position = 40")
+    database.close()
+
+
+def tear(_session, directory):
+    with sqlite3.connect(directory / "events.sqlite3") as database:
+        database.execute("DELETE FROM envelope WHERE position > 70")
+    database.close()
+
+
+@pytest.mark.parametrize("harm", [plain, forge, age, alter, tear])
+def test_two_processes_come_to_the_same_verdict_as_one(tmp_path, harm):
+    session = call()
+    harm_before = harm in (forge, age)
+    if harm_before:
+        harm(session, None)
+    directory = store(tmp_path / "data", session)
+    if not harm_before:
+        harm(session, directory)
+    with LogReader(directory) as reader:
+        alone, both = (
+            msgspec.structs.replace(verify(reader, "lobby", aside_from=length), seconds=0)
+            for length in (10**9, 1)
+        )
+    assert both == alone
+    assert both.equal == (harm is plain)
+
+
+@pytest.mark.parametrize("harm", [plain, forge, age])
+def test_a_process_beside_decides_all_that_stands_in_the_log(tmp_path, harm):
+    session = call()
+    harm(session, None)
+    directory = store(tmp_path / "data", session)
+    alone = DecideAgain()
+    with LogReader(directory) as reader, beside(directory, "lobby", 77) as helper:
+        for batch in reader.batches("lobby"):
+            alone.take(batch)
+        assert helper.result(lambda _position: None) == alone.finish()
+
+
+def test_a_process_beside_that_meets_a_gap_gives_up(tmp_path):
+    directory = store(tmp_path / "data", call())
+    tear(None, directory)
+    with beside(directory, "lobby", 77) as helper:
+        assert helper.result(lambda _position: None) is None
+
+
+def test_progress_of_two_processes_rises_to_the_end(tmp_path):
+    told = []
+    with LogReader(store(tmp_path / "data", call())) as reader:
+        verify(reader, "lobby", told.append, aside_from=1)
+    assert told == sorted(told)
+    assert told[-1] == 77

@@ -84,7 +84,7 @@ class Attachment:
         if told.position <= self._told_up_to:
             return
         self._told_up_to = told.position
-        if not self._outbox.put(told.frame(self._subprotocol)):
+        if not self._outbox.put(told.frame(self._subprotocol), urgent=False):
             self._close(CloseCode.TOO_SLOW, "notifications are not read fast enough")
             return
         name, data, _ = told.notification

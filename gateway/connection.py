@@ -2,18 +2,22 @@
 
 The order at the end: no more is read and no request goes on; what waits to be sent is sent, within
 bounds; the close frame says why; the client has a moment to answer it. Who called `run` closes TCP.
+
+Messages go past the WebSocket library onto the stream, many frames at once: a server's frames are
+not masked, so a notification is the same bytes for all who are told, and a room of a thousand can
+be told something for the price of a thousand system calls.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
-from gateway.outbox import Outbox
+from gateway.outbox import Frame, Outbox
 from gateway.paced_stream import PacedStream
 from gateway.session import House, Session
 from protocol.signaling import CloseCode, Subprotocol, encode
@@ -53,7 +57,7 @@ class Connection:
         self._house = house
         self._version = version
         self._is_stopping = is_stopping
-        self._outbox = Outbox(house.limits.outbox_bytes_max)
+        self._outbox = Outbox(house.limits.outbox_bytes_max, pace=house.pace)
         self._ending = trio.Event()
         self._end: tuple[CloseCode, str] | None = None
 
@@ -117,9 +121,15 @@ class Connection:
 
     async def _write(self) -> None:
         try:
-            await self._outbox.write(self._websocket.send_message)
-        except ConnectionClosed:
+            await self._outbox.write(self._send)
+        except (ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):
             self._lost()
+
+    async def _send(self, frames: Sequence[Frame]) -> None:
+        """Send messages, unless a close frame went before them."""
+        if self._websocket.closed is not None:
+            raise ConnectionClosed(self._websocket.closed)
+        await self._stream.send_all(b"".join(map(_data_frame, frames)))
 
     async def _ping(self, session: Session) -> None:
         limits = self._house.limits
@@ -187,6 +197,19 @@ class Connection:
                 },
             },
         )
+
+
+def _data_frame(message: Frame) -> bytes:
+    """A whole message as a server frames it (RFC 6455, 5.2)."""
+    text = isinstance(message, str)
+    payload = message.encode() if isinstance(message, str) else message
+    length = len(payload)
+    opcode = b"\x81" if text else b"\x82"
+    if length < 126:
+        return opcode + length.to_bytes(1) + payload
+    if length < 65_536:
+        return opcode + b"\x7e" + length.to_bytes(2) + payload
+    return opcode + b"\x7f" + length.to_bytes(8) + payload
 
 
 def _close_frame(code: int) -> bytes:

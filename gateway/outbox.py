@@ -6,11 +6,18 @@ Sizes are those of `len`: bytes, or characters of a text frame.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
+from gateway.pace import Pace
+
 FRAMES_MAX = 4096
+BATCH_BYTES_MAX = 64 * 1024
+"""A batch of frames is closed once it holds this much; a single frame may be larger."""
+
+Frame = bytes | str
+Send = Callable[[Sequence[Frame]], Awaitable[None]]
 
 
 class Outbox:
@@ -18,22 +25,29 @@ class Outbox:
 
     `put` never waits: when the client reads too slowly the queue fills, and the caller closes the
     socket, since a sender that waited would stall the room. `wait_space` is for those who can wait.
+    What is not urgent waits for its turn at the `pace` that all outboxes share.
     """
 
-    def __init__(self, bytes_max: int, frames_max: int = FRAMES_MAX) -> None:
+    def __init__(
+        self, bytes_max: int, frames_max: int = FRAMES_MAX, *, pace: Pace | None = None
+    ) -> None:
         self._bytes_max = bytes_max
         self._frames_max = frames_max
-        self._frames: deque[bytes | str] = deque()
+        self._pace = pace
+        self._frames: deque[Frame] = deque()
         self._bytes = 0
+        self._due = False
+        """The writer may go on: what waits is urgent, or its turn has come."""
         self._sending = False
         self._failed = False
         self._closed = False
-        self._changed = trio.Event()
+        self._lot = trio.lowlevel.ParkingLot()
 
-    def put(self, frame: bytes | str) -> bool:
+    def put(self, frame: Frame, *, urgent: bool = True) -> bool:
         """Queue a frame; False, with nothing queued, when that would exceed a bound.
 
-        After `close` or `drop` frames are lost without a word.
+        An urgent one is sent at once, with all that waits before it. After `close` or `drop`
+        frames are lost without a word.
         """
         if self._closed:
             return True
@@ -41,13 +55,21 @@ class Outbox:
             return False
         self._frames.append(frame)
         self._bytes += len(frame)
-        self._notify()
+        if urgent or self._pace is None:
+            self.flush()
+        elif not self._due:
+            self._pace.note(self.flush)
         return True
+
+    def flush(self) -> None:
+        """Have what waits sent now."""
+        self._due = bool(self._frames)
+        self._lot.unpark_all()
 
     def close(self) -> None:
         """Take no more; what waits is still sent."""
         self._closed = True
-        self._notify()
+        self.flush()
 
     def drop(self) -> None:
         """Take no more, and forget what waits."""
@@ -60,40 +82,46 @@ class Outbox:
         while not self._closed and (
             len(self._frames) > self._frames_max // 2 or self._bytes > self._bytes_max // 2
         ):
-            await self._changed.wait()
+            await self._lot.park()
 
     async def wait_sent(self) -> None:
         """Wait until nothing waits any more and no frame is under way, or the writer failed."""
         while (self._frames or self._sending) and not self._failed:
-            await self._changed.wait()
+            await self._lot.park()
 
     @property
     def half_sent(self) -> bool:
         """Whether a frame is under way, or its writer was stopped in the middle of it."""
         return self._sending
 
-    async def write(self, send: Callable[[bytes | str], Awaitable[None]]) -> None:
-        """Send frames in order, until the outbox is closed and empty. Run by one task.
+    async def write(self, send: Send) -> None:
+        """Send frames in order, many at once, until the outbox is closed and empty. One task.
 
         Raises what `send` raises; nothing is sent after that.
         """
         while True:
-            while not self._frames:
+            while not (self._frames and (self._due or self._closed)):
                 if self._closed:
                     return
-                await self._changed.wait()
-            frame = self._frames.popleft()
-            self._bytes -= len(frame)
+                await self._lot.park()
+            batch = self._take_batch()
             self._sending = True
             try:
-                await send(frame)
+                await send(batch)
             except Exception:
                 self._failed = True
-                self._notify()
+                self._lot.unpark_all()
                 raise
             self._sending = False
-            self._notify()
+            self._lot.unpark_all()
 
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+    def _take_batch(self) -> list[Frame]:
+        batch: list[Frame] = []
+        size = 0
+        while self._frames and size < BATCH_BYTES_MAX:
+            frame = self._frames.popleft()
+            size += len(frame)
+            batch.append(frame)
+        self._bytes -= size
+        self._due = bool(self._frames)
+        return batch

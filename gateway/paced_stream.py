@@ -47,6 +47,7 @@ class PacedStream(trio.abc.Stream):
         self._idle.set()
         self._ended = False
         self._closed = False
+        self._writing = trio.Lock()
         self.on_end: Callable[[], None] | None = None
 
     def message_came(self) -> None:
@@ -77,10 +78,20 @@ class PacedStream(trio.abc.Stream):
         return b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send, as the wrapped stream does."""
-        if self._closed:
-            raise trio.ClosedResourceError
-        await self._stream.send_all(data)
+        """Send, as the wrapped stream does, but any number of tasks may: each sends whole.
+
+        Raises `trio.ClosedResourceError` and `trio.BrokenResourceError`.
+        """
+        try:
+            self._writing.acquire_nowait()
+        except trio.WouldBlock:
+            await self._writing.acquire()
+        try:
+            if self._closed:
+                raise trio.ClosedResourceError
+            await self._stream.send_all(data)
+        finally:
+            self._writing.release()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait, as the wrapped stream does."""

@@ -335,6 +335,7 @@ class _Server:
                 ),
             ),
             peers_max=rooms.peers_per_room_max,
+            announced_peers_max=rooms.announced_peers_max,
             transports_per_peer_max=rooms.transports_per_peer_max,
             producers_per_peer_max=rooms.producers_per_peer_max,
             consumers_per_peer_max=rooms.consumers_per_peer_max,

@@ -22,6 +22,7 @@ from gateway.control import Answered, Control
 from gateway.entrance import Doorbook, Entrance
 from gateway.keys import ServerKeys
 from gateway.outbox import Outbox
+from gateway.pace import Pace
 from gateway.rate import TokenBucket
 from gateway.settings import Limits
 from protocol.answers import Answer, Entered, IceRestarted, TransportCreated
@@ -65,6 +66,7 @@ class House(NamedTuple):
     admission: Admission
     keys: ServerKeys
     limits: Limits
+    pace: Pace
 
 
 class Session:

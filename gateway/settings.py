@@ -250,6 +250,12 @@ class Rooms:
     room_linger_s: int = _whole(15, "Seconds for which an empty room stays.", 0, _DAY_S)
     rooms_max: int = _whole(1000, "Rooms at a time.", 1, 1_000_000)
     peers_per_room_max: int = _whole(2000, "Peers of a room.", 1, 100_000)
+    announced_peers_max: int = _whole(
+        100,
+        "Peers of a room from which on newcomers are counted, not announced, unless they publish.",
+        0,
+        100_000,
+    )
     transports_per_peer_max: int = _whole(4, "Transports of a peer.", 1, 64)
     producers_per_peer_max: int = _whole(8, "Producers of a peer.", 0, 64)
     consumers_per_peer_max: int = _whole(64, "Consumers of a peer.", 0, 4096)

@@ -26,6 +26,7 @@ from gateway.connection import Connection
 from gateway.control import Control
 from gateway.entrance import Doorbook, Entrance
 from gateway.keys import ServerKeys
+from gateway.pace import Pace
 from gateway.paced_stream import RECEIVE_BYTES, PacedStream
 from gateway.session import House
 from gateway.settings import Limits
@@ -109,7 +110,9 @@ class SignalingServer:
                 admission=self._admission,
                 keys=self._keys,
                 limits=self._limits,
+                pace=Pace(),
             )
+            nursery.start_soon(self._house.pace.run)
             with self._accepting:
                 async with trio.open_nursery() as accepting:
                     await accepting.start(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from protocol.answers import ConsumerType
 from protocol.commands import Rights
@@ -70,12 +70,30 @@ class PlaneDetached(_Event, frozen=True, kw_only=True):
     reason: str
 
 
-class PeerJoined(_Event, frozen=True, kw_only=True):
+class PeerJoined(_Event, frozen=True, kw_only=True, omit_defaults=True):
     """A peer is in the room."""
 
     peer: str
     name: str
     rights: Rights
+    announced: bool = True
+    """Whether the others are told; in a big room they are told numbers (`PeersCounted`)."""
+
+
+class PeerAnnounced(_Event, frozen=True, kw_only=True):
+    """A peer that had not been announced is about to publish: the others are told who it is."""
+
+    peer: str
+    name: str
+
+
+class PeersCounted(_Event, frozen=True, kw_only=True):
+    """How many are in a room whose peers are not all announced."""
+
+    peers: int
+    at_ns: int
+    publishers: tuple[str, ...] | None
+    """Who is told; None: everyone is."""
 
 
 class PeerDetached(_Event, frozen=True, kw_only=True):
@@ -99,6 +117,8 @@ class PeerLeft(_Event, frozen=True, kw_only=True):
     reason: str
     room_closes_at_ns: int | None = None
     """When the room closes if nobody joins; said with the last peer."""
+    announced: bool | UnsetType = UNSET
+    """False where the others had not been told of it."""
 
 
 class TransportAdded(_Event, frozen=True, kw_only=True):
@@ -387,6 +407,8 @@ RoomEvent = (
     | PlaneAttached
     | PlaneDetached
     | PeerJoined
+    | PeerAnnounced
+    | PeersCounted
     | PeerDetached
     | PeerAttached
     | PeerLeft

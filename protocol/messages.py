@@ -43,6 +43,9 @@ class RoomSettings(Struct, frozen=True, kw_only=True):
     """How long a peer without a socket stays."""
     empty_room_linger_ns: int = 15_000_000_000
     """How long a room without peers stays."""
+    announced_peers_max: int | None = None
+    """Peers in the room from which on those who come are counted and not announced, unless they
+    publish; without it, all are announced."""
     behaviours: tuple[int, ...] = ()
     """Numbers of `protocol.behaviours` that the room was opened with."""
 

@@ -42,7 +42,13 @@ class Only(NamedTuple):
     peer: str
 
 
-Audience = Everyone | Only
+class Several(NamedTuple):
+    """The peers that are named."""
+
+    peers: tuple[str, ...]
+
+
+Audience = Everyone | Only | Several
 
 
 class Notification(NamedTuple):
@@ -59,6 +65,8 @@ class Notification(NamedTuple):
                 return peer != but
             case Only(only):
                 return peer == only
+            case Several(several):
+                return peer in several
 
 
 def notification_of(event: Event) -> Notification | None:
@@ -67,16 +75,25 @@ def notification_of(event: Event) -> Notification | None:
     return view(event) if view is not None else None
 
 
-def _peer_joined(event: events.PeerJoined) -> Notification:
+def _peer_joined(event: events.PeerJoined | events.PeerAnnounced) -> Notification | None:
+    if isinstance(event, events.PeerJoined) and not event.announced:
+        return None
     peer = PeerView(id=event.peer, name=event.name)
     return Notification("peerJoined", {"peer": peer}, Everyone(but=event.peer))
 
 
-def _peer_left(event: events.PeerLeft) -> Notification:
+def _peers_counted(event: events.PeersCounted) -> Notification:
+    audience = Everyone() if event.publishers is None else Several(event.publishers)
+    return Notification("peerCount", {"peers": event.peers}, audience)
+
+
+def _peer_left(event: events.PeerLeft) -> Notification | None:
     """Tell it to the one who was evicted too: nothing else says so."""
     asked = event.peer if event.reason == REQUESTED else None
     data = {"peer": event.peer, "reason": event.reason}
-    return Notification("peerLeft", data, Everyone(but=asked))
+    if event.announced is not False:
+        return Notification("peerLeft", data, Everyone(but=asked))
+    return None if asked else Notification("peerLeft", data, Only(event.peer))
 
 
 def _producer_added(event: events.ProducerAdded) -> Notification:
@@ -165,6 +182,8 @@ def _room_closed(event: events.RoomClosed) -> Notification:
 
 _VIEWS: dict[type, Callable[[Any], Notification | None]] = {
     events.PeerJoined: _peer_joined,
+    events.PeerAnnounced: _peer_joined,
+    events.PeersCounted: _peers_counted,
     events.PeerLeft: _peer_left,
     events.ProducerAdded: _producer_added,
     events.ProducerRemoved: _producer_removed,

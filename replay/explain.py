@@ -257,6 +257,8 @@ _SENTENCES: dict[str, _Tell] = {
     "PlaneAttached": _form("A media plane carries the room"),
     "PlaneDetached": _closing("No media plane carries the room"),
     "PeerJoined": _peer_joined,
+    "PeerAnnounced": _form("Peer {peer} is announced to the others, as it publishes"),
+    "PeersCounted": _form("{peers} peers are in the room"),
     "PeerDetached": _form("Peer {peer} has no socket; it leaves unless it comes back in time"),
     "PeerAttached": _form("Peer {peer} came back, on socket number {attachment}"),
     "PeerLeft": _closing("Peer {peer} left"),

@@ -6,6 +6,8 @@ through each of its rows.
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from actors.core.decider import Decision, Effect, Tell
 from actors.core.room_state import RoomState
 from protocol import events
@@ -51,7 +53,12 @@ class Removal:
         last = self._peers_left == 0
         closes_at_ns = at_ns + state.settings.empty_room_linger_ns if last else None
         self._events.append(
-            events.PeerLeft(peer=peer, reason=reason, room_closes_at_ns=closes_at_ns)
+            events.PeerLeft(
+                peer=peer,
+                reason=reason,
+                room_closes_at_ns=closes_at_ns,
+                announced=UNSET if state.peers[peer].announced else False,
+            )
         )
         for transport in state.peers[peer].transports:
             self.transport(transport, PEER_LEFT, carried=PEER_LEFT)

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, get_args
 
 from actors.core.closing import Removal, close_room
+from actors.core.counting import COUNT, count, counts_at_ns
 from actors.core.decider import (
     NOTHING,
     Context,
@@ -112,7 +113,13 @@ def _join(state: RoomState, command: Join, context: Context) -> Decision | Refus
     if len(state.peers) >= state.settings.peers_max:
         return _limit("peers in the room", state.settings.peers_max)
     peer = context.draw.id("p")
-    joined = events.PeerJoined(peer=peer, name=command.name, rights=command.rights)
+    announced_max = state.settings.announced_peers_max
+    joined = events.PeerJoined(
+        peer=peer,
+        name=command.name,
+        rights=command.rights,
+        announced=announced_max is None or len(state.peers) < announced_max,
+    )
     return Decision((joined,), (Reply(_entered(state, peer, attachment=1)),))
 
 
@@ -131,7 +138,7 @@ def _entered(state: RoomState, peer: str, *, attachment: int) -> Entered:
             peers=tuple(
                 _peer_view(other, entry.name)
                 for other, entry in state.peers.items()
-                if other != peer
+                if entry.announced and other != peer
             ),
             producers=tuple(
                 ProducerView(
@@ -145,6 +152,7 @@ def _entered(state: RoomState, peer: str, *, attachment: int) -> Entered:
                 if entry.peer != peer
             ),
             streaming=state.streaming,
+            peer_count=len(state.peers) + (peer not in state.peers),
         ),
         attachment=attachment,
     )
@@ -275,7 +283,11 @@ def _produce(state: RoomState, command: Produce, context: Context) -> Decision |
         paused=command.paused,
     )
     start = Start(producer_address(producer), OpenProducer(peer=command.peer, row=row))
-    return Decision((added,), (start,))
+    entry = state.peers[command.peer]
+    if entry.announced:
+        return Decision((added,), (start,))
+    announced = events.PeerAnnounced(peer=command.peer, name=entry.name)
+    return Decision((announced, added), (start,))
 
 
 def _consume(state: RoomState, command: Consume, context: Context) -> Decision | Refusal:
@@ -371,6 +383,8 @@ def _presence(
 def _timer(state: RoomState, name: str, context: Context) -> Decision:
     if name == _EMPTY:
         return close_room(state, "empty") if is_due(state.closes_at_ns, context) else NOTHING
+    if name == COUNT:
+        return count(state, context)
     removal = Removal(state)
     for peer, leaves_at_ns in state.leaving.items():
         if leaves_at_ns > context.at_ns or len(removal) > _LEAVING_EVENTS_MAX:
@@ -418,6 +432,10 @@ def _deadlines(state: RoomState) -> Mapping[str, int]:
         break
     if state.closes_at_ns is not None:
         wanted[_EMPTY] = state.closes_at_ns
+    if state.counting:
+        count_at_ns = counts_at_ns(state)
+        if count_at_ns is not None:
+            wanted[COUNT] = count_at_ns
     return wanted
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from protocol import events
 from protocol.answers import ConsumerType
@@ -30,6 +31,8 @@ class PeerEntry(Struct, kw_only=True):
 
     name: str
     rights: Rights
+    announced: bool = True
+    """Whether the others were told of it."""
     attachment: int = 1
     """How many sockets it has had."""
     transports: Ids = {}
@@ -70,6 +73,13 @@ class ConsumerEntry(Struct, kw_only=True):
     ssrcs: tuple[int, ...]
 
 
+class Count(Struct, frozen=True, kw_only=True):
+    """A number of peers that was told, and when."""
+
+    peers: int = 0
+    at_ns: int = 0
+
+
 class RoomState(Struct, kw_only=True):
     """State of a room; without settings until it is opened."""
 
@@ -78,6 +88,12 @@ class RoomState(Struct, kw_only=True):
     """Its name."""
     workers: tuple[WorkerInfo, ...] = ()
     peers: dict[str, PeerEntry] = {}
+    counting: bool = False
+    """Whether not all peers are announced, so that numbers are told. It stays so."""
+    counted: Count = Count()
+    """What publishers were told last of how many are there."""
+    counted_for_all: Count = Count()
+    """What everyone was told."""
     leaving: dict[str, int] = {}
     """Peers without a socket, and when they leave unless they come back; the first one first.
 
@@ -110,7 +126,13 @@ def evolve(state: RoomState, event: Any) -> RoomState:
             state.workers = workers
         case events.PlaneDetached():
             state.workers = ()
-        case events.PeerJoined() | events.PeerDetached() | events.PeerAttached():
+        case (
+            events.PeerJoined()
+            | events.PeerAnnounced()
+            | events.PeersCounted()
+            | events.PeerDetached()
+            | events.PeerAttached()
+        ):
             _evolve_peer(state, event)
         case events.PeerLeft(peer=peer):
             del state.peers[peer]
@@ -133,6 +155,8 @@ def evolve(state: RoomState, event: Any) -> RoomState:
                 consumable=event.consumable,
             )
             state.transports[event.transport].producers[event.producer] = None
+            # Who publishes from now on is to hear of the number soon.
+            state.counted = replace(state.counted, peers=0)
         case events.ConsumerAdded():
             state.consumers[event.consumer] = ConsumerEntry(
                 peer=event.peer,
@@ -160,12 +184,26 @@ def evolve(state: RoomState, event: Any) -> RoomState:
 
 
 def _evolve_peer(
-    state: RoomState, event: events.PeerJoined | events.PeerDetached | events.PeerAttached
+    state: RoomState,
+    event: events.PeerJoined
+    | events.PeerAnnounced
+    | events.PeersCounted
+    | events.PeerDetached
+    | events.PeerAttached,
 ) -> None:
     match event:
         case events.PeerJoined():
-            state.peers[event.peer] = PeerEntry(name=event.name, rights=event.rights)
+            state.peers[event.peer] = PeerEntry(
+                name=event.name, rights=event.rights, announced=event.announced
+            )
+            state.counting = state.counting or not event.announced
             state.closes_at_ns = None
+        case events.PeerAnnounced(peer=peer):
+            state.peers[peer].announced = True
+        case events.PeersCounted(peers=peers, at_ns=at_ns, publishers=publishers):
+            state.counted = Count(peers=peers, at_ns=at_ns)
+            if publishers is None:
+                state.counted_for_all = state.counted
         case events.PeerDetached():
             state.leaving[event.peer] = event.leaves_at_ns
         case events.PeerAttached():

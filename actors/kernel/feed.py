@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from actors.kernel.interfaces import Store
 from protocol import codec, events
 from protocol.envelope import Envelope
-from protocol.notifications import NOTIFYING_TYPES, Notification, Only, notification_of
+from protocol.notifications import (
+    NOTIFYING_TYPES,
+    Everyone,
+    Notification,
+    Only,
+    Several,
+    notification_of,
+)
 from protocol.signaling import Subprotocol, encode_notification
 
 
@@ -84,13 +91,18 @@ class RoomFeed:
         if notification is None:
             return
         told = Told(position, notification)
-        if isinstance(notification.audience, Only):
-            deliver = self._subscribers.get(notification.audience.peer)
+        match notification.audience:
+            case Only(peer):
+                self._deliver((peer,), told)
+            case Several(peers):
+                self._deliver(peers, told)
+            case Everyone(but):
+                self._deliver([peer for peer in self._subscribers if peer != but], told)
+
+    def _deliver(self, peers: Sequence[str], told: Told) -> None:
+        for peer in peers:
+            deliver = self._subscribers.get(peer)
             if deliver is not None:
-                deliver(told)
-            return
-        for peer, deliver in list(self._subscribers.items()):
-            if peer != notification.audience.but:
                 deliver(told)
 
     def note(self, position: int, event: Any | None) -> None:

@@ -124,7 +124,7 @@ function render(roomGone = false) {
   const countsDown = ['error', 'reconnecting'].includes(state) && until_ms !== null;
   status.countDown(countsDown ? until_ms : null, words.nextAttempt);
   controls.render();
-  const others = session ? session.roster.viewers.length + 1 : 0;
+  const others = session ? session.roster.viewerCount + 1 : 0;
   setText($('#watching'), session?.joined ? words.watching(others) : '');
 }
 

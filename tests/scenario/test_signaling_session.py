@@ -22,6 +22,7 @@ async def test_both_subprotocols_speak_the_same_words(subprotocol):
             "routerRtpCapabilities",
             "peers",
             "producers",
+            "peerCount",
             "streaming",
             "position",
         }

@@ -115,7 +115,7 @@ class World:
         self.clock = clock
         self.stage = Stage(
             seed=seed,
-            settings=room_settings(peers_max=6, consumers_per_peer_max=6),
+            settings=room_settings(peers_max=6, announced_peers_max=3, consumers_per_peer_max=6),
             rooms_max=2,
         )
         self.people: list[Person] = []
@@ -539,7 +539,11 @@ class World:
             state = self.stage.actor(ROOM, room).state
             if person.peer not in state.peers:
                 continue
-            others = {p: entry.name for p, entry in state.peers.items() if p != person.peer}
+            others = {
+                peer: entry.name
+                for peer, entry in state.peers.items()
+                if entry.announced and peer != person.peer
+            }
             assert person.peers == others
             theirs = {p: e.paused for p, e in state.producers.items() if e.peer != person.peer}
             assert person.producers == theirs

@@ -9,7 +9,7 @@ import pytest
 from protocol import events
 from protocol.answers import PeerView, ProducerView
 from protocol.commands import Rights
-from protocol.notifications import NOTIFYING_TYPES, Everyone, Only, notification_of
+from protocol.notifications import NOTIFYING_TYPES, Everyone, Only, Several, notification_of
 from tests.control.samples import rtp_parameters
 
 PRODUCER_ADDED = events.ProducerAdded(
@@ -42,6 +42,30 @@ CASES: list[tuple[Any, str, dict[str, Any], Any]] = [
         events.PeerLeft(peer="p", reason="evicted"),
         "peerLeft",
         {"peer": "p", "reason": "evicted"},
+        Everyone(),
+    ),
+    (
+        events.PeerLeft(peer="p", reason="evicted", announced=False),
+        "peerLeft",
+        {"peer": "p", "reason": "evicted"},
+        Only("p"),
+    ),
+    (
+        events.PeerAnnounced(peer="p", name="Ann"),
+        "peerJoined",
+        {"peer": PeerView(id="p", name="Ann")},
+        Everyone(but="p"),
+    ),
+    (
+        events.PeersCounted(peers=700, at_ns=1, publishers=("p", "q")),
+        "peerCount",
+        {"peers": 700},
+        Several(("p", "q")),
+    ),
+    (
+        events.PeersCounted(peers=700, at_ns=1, publishers=None),
+        "peerCount",
+        {"peers": 700},
         Everyone(),
     ),
     (PRODUCER_ADDED, "producerAdded", {"producer": PRODUCER_VIEW}, Everyone(but="p")),
@@ -177,6 +201,7 @@ def test_every_notification_of_the_contract_is_tried_here() -> None:
     assert told == {
         "peerJoined",
         "peerLeft",
+        "peerCount",
         "producerAdded",
         "producerPaused",
         "producerResumed",

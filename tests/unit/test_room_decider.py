@@ -209,6 +209,7 @@ def test_joining_shows_who_and_what_is_there() -> None:
                             ),
                         ),
                         streaming=True,
+                        peer_count=3,
                     ),
                     attachment=1,
                 )

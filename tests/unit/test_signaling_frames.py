@@ -271,6 +271,7 @@ def test_answers_bear_the_requests_id(subprotocol: Any) -> None:
         "routerRtpCapabilities",
         "peers",
         "producers",
+        "peerCount",
         "streaming",
         "position",
     }

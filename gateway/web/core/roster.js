@@ -7,6 +7,8 @@ export class Roster {
   self = null;
   /** Whether the room's host is live. */
   streaming = false;
+  /** How many peers there are, this one included, as the server told last; it names few of many. */
+  #count = 0;
   /** Why the stream stopped last, until it starts again. */
   stopReason = null;
   /** Peers that published the stream, until the next one. */
@@ -25,6 +27,7 @@ export class Roster {
     this.self = answer.peer;
     this.peers = new Map();
     for (const peer of answer.peers ?? []) this.#addPeer(peer);
+    this.#count = answer.peerCount ?? this.peers.size + 1;
     this.producers = new Map();
     this.#publishers.clear();
     for (const producer of answer.producers ?? []) this.#addProducer(producer);
@@ -42,6 +45,8 @@ export class Roster {
         return this.#addPeer(data.peer);
       case 'peerLeft':
         return this.#removePeer(data.peer);
+      case 'peerCount':
+        return this.#setCount(data.peers);
       case 'producerAdded':
         return this.#addProducer(data.producer);
       case 'producerPaused':
@@ -56,6 +61,7 @@ export class Roster {
         return this.#setStreaming(false, data.reason ?? 'stopped');
       case 'roomClosed':
         this.peers.clear();
+        this.#count = 0;
         this.producers.clear();
         this.#setStreaming(false, data.reason ?? 'room_closed');
         return true;
@@ -79,20 +85,39 @@ export class Roster {
     return [...this.producers.values()].filter((producer) => producer.peer === this.self);
   }
 
-  /** The others that publish nothing: the audience. */
+  /** Those of the audience that the server named. */
   get viewers() {
-    const publishing = new Set([...this.producers.values()].map((producer) => producer.peer));
+    const publishing = this.#publishing;
     return [...this.peers.values()].filter((peer) => !publishing.has(peer.id));
+  }
+
+  /** How many of the others publish nothing: the audience, named or not. */
+  get viewerCount() {
+    const publishing = this.#publishing;
+    publishing.add(this.self);
+    return Math.max(this.#count - publishing.size, this.viewers.length);
+  }
+
+  get #publishing() {
+    return new Set([...this.producers.values()].map((producer) => producer.peer));
   }
 
   #addPeer(peer) {
     if (!peer?.id || peer.id === this.self) return false;
+    if (!this.peers.has(peer.id)) this.#count += 1;
     this.peers.set(peer.id, { id: peer.id, name: peer.name ?? '' });
+    return true;
+  }
+
+  #setCount(count) {
+    if (!Number.isSafeInteger(count) || count === this.#count) return false;
+    this.#count = count;
     return true;
   }
 
   #removePeer(id) {
     let changed = this.peers.delete(id);
+    if (changed) this.#count -= 1;
     for (const producer of [...this.producers.values()]) {
       if (producer.peer === id) changed = this.producers.delete(producer.id) || changed;
     }

@@ -45,6 +45,22 @@ test('a stop belongs to the past once someone publishes, or after a fresh join',
   assert.equal(room.stopReason, null);
 });
 
+test('a roster counts an audience that is not named', () => {
+  const room = roster({ peers: [{ id: 'h' }], producers: [producer('p', 'h')], peerCount: 400 });
+  assert.deepEqual([room.viewers.length, room.viewerCount], [0, 398]);
+  assert.equal(room.apply('peerCount', { peers: 500 }), true);
+  assert.equal(room.apply('peerCount', { peers: 500 }), false);
+  assert.equal(room.viewerCount, 498);
+  room.apply('peerJoined', { peer: { id: 'v', name: 'V' } });
+  room.apply('peerJoined', { peer: { id: 'v', name: 'V' } });
+  assert.deepEqual([room.viewers.length, room.viewerCount], [1, 499]);
+  room.apply('peerLeft', { peer: 'v' });
+  room.apply('peerLeft', { peer: 'unnamed' });
+  assert.equal(room.viewerCount, 498);
+  room.apply('peerCount', { peers: 'many' });
+  assert.equal(room.viewerCount, 498);
+});
+
 test('a roster knows whether who published is still there', () => {
   const room = roster({ peers: [{ id: 'h' }, { id: 'v' }], producers: [producer('p', 'h')] });
   room.apply('producerClosed', { producer: 'p' });

@@ -33,16 +33,16 @@ export class HostPanel {
     if (session === null) this.#liveSince_ms = null;
     else if (state === 'live') this.#liveSince_ms ??= performance.now();
     this.#renderClock(state);
-    if (session) this.#renderViewers(session.roster.viewers);
+    if (session) this.#renderViewers(session.roster);
   }
 
-  #renderViewers(viewers) {
-    const key = JSON.stringify(viewers);
+  #renderViewers({ viewers, viewerCount }) {
+    const key = JSON.stringify([viewerCount, viewers]);
     if (key === this.#shown) return;
     this.#shown = key;
-    setText($('#viewer-count'), String(viewers.length));
-    setText($('#viewer-unit'), viewers.length === 1 ? 'viewer' : 'viewers');
-    $('#viewers-none').hidden = viewers.length > 0;
+    setText($('#viewer-count'), String(viewerCount));
+    setText($('#viewer-unit'), viewerCount === 1 ? 'viewer' : 'viewers');
+    $('#viewers-none').hidden = viewerCount > 0;
     const rows = viewers.slice(0, NAMES_MAX).map(({ id, name }) => {
       const shown = name || `${words.labels.guest} ${id.slice(-4)}`;
       return h(
@@ -52,7 +52,7 @@ export class HostPanel {
         h('span.name', { title: shown }, shown),
       );
     });
-    const more = viewers.length - rows.length;
+    const more = viewerCount - rows.length;
     if (more > 0) rows.push(h('li.viewer.is-more', {}, words.more(more)));
     this.#list.replaceChildren(...rows);
   }

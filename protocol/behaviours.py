@@ -4,7 +4,7 @@ A decider that decides otherwise than before, on purpose, would not say again wh
 the change gets the next number here; rooms that are opened from then on have it in their settings,
 which are in the log; and the decider asks for it:
 
-    if Behaviour.NAME in state.settings.behaviours:
+    if NAME in state.settings.behaviours:
         …  # as decided now
     else:
         …  # as sessions before it were decided
@@ -16,5 +16,8 @@ once no log that is kept has been written without it.
 
 from __future__ import annotations
 
-CURRENT: tuple[int, ...] = ()
+SPREAD_OVER_WORKERS = 1
+"""A room's transports are placed on the least loaded worker; before, all were on its first one's."""
+
+CURRENT: tuple[int, ...] = (SPREAD_OVER_WORKERS,)
 """All numbers that newly opened rooms have, rising."""

@@ -218,17 +218,33 @@ def _create_transport(
     return Decision((added,), (start,))
 
 
-def _worker(state: RoomState, context: Context) -> WorkerInfo:
-    """The worker of a new transport: that of the room's others, for a room stays on one.
+TRANSPORTS_TOGETHER = 8
+"""Transports that a room has on each of its workers before it takes one more."""
 
-    A room's first transport draws one, so that rooms spread over the workers.
+
+def _worker(state: RoomState, context: Context) -> WorkerInfo:
+    """The worker of a new transport: of those that the room is on, the one with the fewest.
+
+    Packets between workers cost a copy and a wake-up, so a small room stays together: it moves on
+    to one more worker when each that it is on has `TRANSPORTS_TOGETHER`. Which one is drawn, so
+    that rooms spread over the workers.
     """
-    by_index = {worker.worker: worker for worker in state.workers}
+    carried = {worker.worker: 0 for worker in state.workers}
     for entry in state.transports.values():
-        if entry.worker in by_index:
-            return by_index[entry.worker]
+        if entry.worker in carried:
+            carried[entry.worker] += 1
+    settings = state.settings
+    assert settings is not None
+    used = [worker for worker in state.workers if carried[worker.worker]]
+    if used and SPREAD_OVER_WORKERS not in settings.behaviours:
+        first = next(entry.worker for entry in state.transports.values() if entry.worker in carried)
+        return next(worker for worker in used if worker.worker == first)
+    unused = [worker for worker in state.workers if not carried[worker.worker]]
+    least = min(used, key=lambda worker: carried[worker.worker], default=None)
+    if least and not (unused and carried[least.worker] >= TRANSPORTS_TOGETHER):
+        return least
     choice = int.from_bytes(context.draw.bytes("worker")[:4])
-    return state.workers[choice % len(state.workers)]
+    return unused[choice % len(unused)]
 
 
 def _own_transport(

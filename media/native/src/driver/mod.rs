@@ -13,15 +13,18 @@
 //!   the newest, and NACK recovers media.
 //! - Datagrams out: the socket's send buffer; when it stays full for
 //!   [`SEND_WAIT_MAX`], the datagram is dropped and counted.
+//! - Records to other workers: a ring each way; what does not fit is lost if it
+//!   is a packet (counted), and told again if it is state. See [`rings`].
 //! - Notices: see [`notices::NoticeQueue`].
 
 pub mod notices;
+pub mod rings;
 pub mod socket;
 mod worker;
 
 use std::time::Duration;
 
-pub use worker::{Clock, Command, Worker, WorkerGone};
+pub use worker::{Clock, Command, Seat, Worker, WorkerGone};
 
 /// Batches of orders that may wait for a worker.
 pub const ORDER_BATCHES_MAX: usize = 16;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mio::{Events, Poll, Token, Waker};
 
 use super::notices::NoticeQueue;
+use super::rings::Rings;
 use super::socket::{Inlet, Outlet, Sent, UdpSocket};
 use super::{ORDER_BATCHES_MAX, SEND_WAIT_MAX};
 use crate::engine::{Config, Engine, Transmit};
@@ -91,18 +92,47 @@ impl std::fmt::Display for WorkerGone {
 
 impl std::error::Error for WorkerGone {}
 
+/// Where a worker waits, made before any of them runs: they wake each other.
+#[derive(Debug)]
+pub struct Seat {
+    poll: Poll,
+    waker: Arc<Waker>,
+    rings: Rings,
+}
+
+impl Seat {
+    /// Seats for so many workers, with rings between them.
+    ///
+    /// # Errors
+    /// What epoll says.
+    pub fn make(count: usize) -> io::Result<Vec<Self>> {
+        let seat = || -> io::Result<(Poll, Arc<Waker>)> {
+            let poll = Poll::new()?;
+            let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+            Ok((poll, waker))
+        };
+        let seats = (0..count).map(|_| seat()).collect::<io::Result<Vec<_>>>()?;
+        let wakers: Vec<Arc<Waker>> = seats.iter().map(|(_, waker)| Arc::clone(waker)).collect();
+        let rings = Rings::connect(&wakers);
+        let seats = seats.into_iter().zip(rings);
+        Ok(seats
+            .map(|((poll, waker), rings)| Self { poll, waker, rings })
+            .collect())
+    }
+}
+
 /// The plane thread's hold on a worker. Dropping it ends the thread.
 #[derive(Debug)]
 pub struct Worker {
     index: u32,
     address: SocketAddr,
     commands: SyncSender<Command>,
-    waker: Waker,
+    waker: Arc<Waker>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
-    /// Starts a thread that owns `socket`.
+    /// Starts a thread that owns `socket`, at `seat`, whose place is that of the worker.
     ///
     /// Notices go to `notices`, and `plane` is woken when there are new ones or
     /// when the thread ends.
@@ -111,14 +141,14 @@ impl Worker {
     /// What epoll or the thread's start say.
     pub fn spawn(
         config: Config,
+        seat: Seat,
         socket: UdpSocket,
         clock: Clock,
         notices: Arc<Mutex<NoticeQueue>>,
         plane: Arc<Waker>,
     ) -> io::Result<Self> {
         let address = socket.local_addr()?;
-        let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), WAKE)?;
+        let Seat { poll, waker, rings } = seat;
         socket.register(poll.registry(), SOCKET)?;
         let (commands, inbox) = sync_channel(ORDER_BATCHES_MAX);
         let index = config.worker;
@@ -126,6 +156,7 @@ impl Worker {
         let shell = Shell {
             engine: Engine::new(config),
             inlet,
+            rings,
             drain: Drain {
                 clock,
                 outlet,
@@ -201,6 +232,7 @@ impl Drop for WakeOnDrop {
 struct Shell {
     engine: Engine,
     inlet: Inlet,
+    rings: Rings,
     drain: Drain,
     clock: Clock,
     poll: Poll,
@@ -220,8 +252,9 @@ impl Shell {
         let mut events = Events::with_capacity(8);
         // Edge-triggered: readable until a receive says that it would block.
         let mut readable = true;
+        let mut fed = false;
         loop {
-            let wait = if readable {
+            let wait = if readable || fed {
                 Some(Duration::ZERO)
             } else {
                 self.until_deadline()
@@ -238,6 +271,7 @@ impl Shell {
                 }
                 readable = self.receive_batch();
             }
+            fed = self.take_records();
             if !self.take_commands() {
                 return;
             }
@@ -248,7 +282,7 @@ impl Shell {
                 .is_some_and(|deadline| deadline <= now_ns)
             {
                 self.engine.handle_timeout(now_ns);
-                self.drain.drain(&mut self.engine);
+                self.drain.drain(&mut self.engine, &mut self.rings);
             }
         }
     }
@@ -264,6 +298,7 @@ impl Shell {
         let Self {
             engine,
             inlet,
+            rings,
             drain,
             clock,
             ..
@@ -272,10 +307,31 @@ impl Shell {
         let more = inlet.receive(|remote, datagram| {
             engine.handle_datagram(now_ns, remote, datagram);
             if engine.wants_drain() {
-                drain.drain(engine);
+                drain.drain(engine, rings);
             }
         });
-        drain.drain(engine);
+        drain.drain(engine, rings);
+        more
+    }
+
+    /// Takes a turn of what other workers sent; true if there is more.
+    fn take_records(&mut self) -> bool {
+        let Self {
+            engine,
+            rings,
+            drain,
+            clock,
+            ..
+        } = self;
+        let now_ns = clock.now_ns();
+        let mut taken = false;
+        let more = rings.receive(|from, record| {
+            engine.handle_sibling(now_ns, from, record);
+            taken = true;
+        });
+        if taken {
+            drain.drain(engine, rings);
+        }
         more
     }
 
@@ -287,7 +343,7 @@ impl Shell {
                     for order in orders {
                         let now_ns = self.clock.now_ns();
                         results.push(self.engine.handle_order(now_ns, order).into());
-                        self.drain.drain(&mut self.engine);
+                        self.drain.drain(&mut self.engine, &mut self.rings);
                     }
                     // The plane thread waits for it, or is gone itself.
                     let _ = reply.try_send(results);
@@ -301,7 +357,14 @@ impl Shell {
 
 impl Drain {
     /// The law of the engine: after every mutation, drain.
-    fn drain(&mut self, engine: &mut Engine) {
+    fn drain(&mut self, engine: &mut Engine, rings: &mut Rings) {
+        while let Some((worker, record)) = engine.poll_sibling() {
+            if !rings.push(worker, record) {
+                engine.handle_sibling_lost();
+            }
+        }
+        // Only a closed descriptor refuses to wake: the plane ends then.
+        let _ = rings.wake();
         let segments_max = self.outlet.segments_max();
         while let Some(transmit) = engine.poll_transmit(segments_max) {
             let Transmit {

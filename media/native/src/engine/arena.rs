@@ -17,6 +17,20 @@ impl<T> Key<T> {
         (self.index, self.generation)
     }
 
+    /// The key as a number, for those who only hand it back.
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The key that [`Self::to_bits`] gave.
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self {
+            index: bits as u32,
+            generation: (bits >> 32) as u32,
+            entry: PhantomData,
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn for_test(index: u32) -> Self {
         Self {
@@ -149,6 +163,10 @@ impl<T> Arena<T> {
             };
             slot.entry.as_ref().map(|entry| (key, entry))
         })
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().filter_map(|slot| slot.entry.as_mut())
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {

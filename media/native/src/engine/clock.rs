@@ -58,6 +58,19 @@ impl ReportedClock {
     pub(crate) fn publisher_ns(&self) -> i64 {
         self.publisher_ns
     }
+
+    /// What [`Self::from_parts`] makes it of.
+    pub(crate) fn parts(self) -> (i64, u32, u32) {
+        (self.publisher_ns, self.timestamp, self.clock_rate)
+    }
+
+    pub(crate) fn from_parts(publisher_ns: i64, timestamp: u32, clock_rate: u32) -> Self {
+        Self {
+            publisher_ns,
+            timestamp,
+            clock_rate: clock_rate.max(1),
+        }
+    }
 }
 
 /// How far our NTP clock is ahead of one publisher's.
@@ -78,6 +91,15 @@ impl PublisherClock {
             Some(known) if known.saturating_sub(ahead_ns).saturating_abs() < STEP_NS => {}
             _ => self.ahead_ns = Some(ahead_ns),
         }
+    }
+
+    /// One that is so far ahead.
+    pub(crate) fn new(ahead_ns: Option<i64>) -> Self {
+        Self { ahead_ns }
+    }
+
+    pub(crate) fn ahead_ns(&self) -> Option<i64> {
+        self.ahead_ns
     }
 
     /// The publisher's time at our Unix time.

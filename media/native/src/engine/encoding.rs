@@ -62,6 +62,8 @@ pub(crate) struct Encoding {
     pub(crate) losses_timer: Armed,
     pub(crate) fir_sequence: u8,
     pub(crate) meter: RateMeter,
+    /// Of a mirror: the bitrate that the producer's worker measures.
+    pub(crate) told_bps: Option<u64>,
     pub(crate) counters: InboundCounters,
 }
 
@@ -85,6 +87,7 @@ impl Encoding {
             losses_timer: Armed::default(),
             fir_sequence: 0,
             meter: RateMeter::default(),
+            told_bps: None,
             counters: InboundCounters::default(),
         }
     }
@@ -113,6 +116,12 @@ impl Encoding {
             newest: None,
             keyframe_timestamp: None,
         });
+    }
+
+    /// What came in the last second, though it may not have come to a mirror.
+    pub(crate) fn bitrate_bps(&self, now_ns: u64) -> u64 {
+        self.told_bps
+            .unwrap_or_else(|| self.meter.bitrate_bps(now_ns))
     }
 
     /// Whether a stream that was live has fallen silent.

@@ -11,8 +11,6 @@ pub enum OrderError {
     UnknownTransport,
     /// No such producer.
     UnknownProducer,
-    /// The producer lives on another worker.
-    ProducerOnOtherWorker,
     /// No such consumer.
     UnknownConsumer,
     /// Producers need a `send` transport, consumers a `recv` one.
@@ -44,7 +42,6 @@ impl OrderError {
             Self::WrongWorker => "wrong_worker",
             Self::UnknownTransport => "unknown_transport",
             Self::UnknownProducer => "unknown_producer",
-            Self::ProducerOnOtherWorker => "producer_on_other_worker",
             Self::UnknownConsumer => "unknown_consumer",
             Self::WrongDirection => "wrong_direction",
             Self::ImmutableField => "immutable_field",
@@ -66,7 +63,6 @@ impl fmt::Display for OrderError {
             Self::WrongWorker => "the transport is for another worker",
             Self::UnknownTransport => "there is no such transport",
             Self::UnknownProducer => "there is no such producer",
-            Self::ProducerOnOtherWorker => "the producer is on another worker",
             Self::UnknownConsumer => "there is no such consumer",
             Self::WrongDirection => "media of this entry does not flow that way on the transport",
             Self::ImmutableField => "the row changes what is fixed for the entry's life",
@@ -167,6 +163,8 @@ drop_reasons! {
     ForwardQueueFull => "forward_queue_full",
     /// The kernel's send buffer stayed full.
     SendBufferFull => "send_buffer_full",
+    /// The ring to another worker was full; its viewers miss the packet.
+    WorkerRingFull => "worker_ring_full",
 }
 
 /// A counter for each [`DropReason`].

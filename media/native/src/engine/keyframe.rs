@@ -35,6 +35,11 @@ impl KeyFrameRequests {
         self.askers = self.askers.saturating_add(1);
     }
 
+    /// So many need a keyframe. Poll then.
+    pub fn ask_for(&mut self, askers: u32) {
+        self.askers = self.askers.saturating_add(askers);
+    }
+
     /// A keyframe began: all who asked are answered.
     pub fn handle_keyframe(&mut self) {
         self.askers = 0;

@@ -1,6 +1,7 @@
 //! Which encodings viewers are sent, and the keyframes that they need for it.
 
 use super::Engine;
+use super::mirror::{self, Home};
 use super::rtcp_out;
 use super::selection::choose;
 use super::table::{ConsumerKey, ProducerKey, TransportKey};
@@ -23,6 +24,12 @@ impl Engine {
         }
         let live = producer.encodings.iter().map(|encoding| encoding.live);
         let target = choose(live, consumer.row.spatial_layer);
+        if let Some(target) = target {
+            mirror::note_interest(&mut self.table, producer_key, target);
+        }
+        let Some(consumer) = self.table.consumers.get_mut(key) else {
+            return;
+        };
         if !consumer.selection.aim(target) || !consumer.is_video() {
             return;
         }
@@ -108,6 +115,11 @@ impl Engine {
         let Some(producer) = self.table.producers.get_mut(key) else {
             return;
         };
+        if let Home::Sibling(mirror) = &mut producer.home {
+            mirror.ask(encoding);
+            self.table.links.mark(key);
+            return;
+        }
         let Some(state) = producer.encodings.get_mut(usize::from(encoding)) else {
             return;
         };
@@ -145,7 +157,10 @@ impl Engine {
             .codec_in_use(encoding)
             .map(|entry| (entry.row.pli, entry.row.fir));
         let (pli, fir) = codec.unwrap_or((false, false));
-        let nobody = producer.consumers.is_empty();
+        let nobody = producer.has_no_viewers();
+        let Some(transport_key) = producer.transport() else {
+            return;
+        };
         let Some(state) = producer.encodings.get_mut(place) else {
             return;
         };
@@ -156,7 +171,7 @@ impl Engine {
         let Some(ssrc) = state.ssrc().filter(|_| state.live) else {
             return;
         };
-        let Some(transport) = self.table.transports.get(producer.transport) else {
+        let Some(transport) = self.table.transports.get(transport_key) else {
             return;
         };
         if transport.media_remote().is_none() {
@@ -172,7 +187,6 @@ impl Engine {
             let storm = state.keyframes.is_storm(now_ns);
             let fir_sequence = state.fir_sequence;
             let id = producer.row.producer.clone();
-            let transport_key = producer.transport;
             rtcp_out::send_keyframe_request(self, transport_key, ssrc, pli, fir_sequence);
             self.notices.push(Notice::KeyFrameRequested {
                 producer: id,

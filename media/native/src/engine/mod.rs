@@ -4,14 +4,16 @@
 //! always with the time; what follows is taken by `poll_*`:
 //!
 //! ```text
-//! orders     ─▶ handle_order     ┐               ┌ poll_transmit ─▶ datagrams
-//! datagrams  ─▶ handle_datagram  ├─▶ tables ────▶┤ poll_notice   ─▶ notices
+//! orders     ─▶ handle_order     ┐               ┌ poll_sibling  ─▶ other workers
+//! datagrams  ─▶ handle_datagram  │               ├ poll_transmit ─▶ datagrams
+//! siblings   ─▶ handle_sibling   ├─▶ tables ────▶┤ poll_notice   ─▶ notices
 //! deadlines  ─▶ handle_timeout   ┘               └ next_deadline_ns
 //! ```
 //!
-//! The law: after every mutation (or a batch of datagrams, until
-//! [`Engine::wants_drain`]), drain `poll_transmit` and `poll_notice` until both
-//! give None. The same seed, orders, datagrams and times give the same output.
+//! The law: after every mutation (or a batch of datagrams and records, until
+//! [`Engine::wants_drain`]), drain `poll_sibling`, `poll_transmit` and
+//! `poll_notice` until all give None. The same seed, orders, datagrams, records
+//! and times give the same output.
 //!
 //! # The path of a packet
 //! `handle_datagram` finds the transport by remote address, verifies and
@@ -26,11 +28,8 @@
 //! # Rooms that span workers
 //! What the fan-out takes is `Pending` (plain numbers) and the decrypted bytes
 //! in a cache: nothing that refers to the publisher's transport, keys or
-//! socket. A packet for viewers of another worker is therefore those bytes and
-//! that record, copied into the other worker's ring, where a cache of the same
-//! shape serves its viewers and their retransmissions. Today an order for a
-//! consumer whose producer is on another worker is refused with
-//! `producer_on_other_worker`.
+//! socket. So viewers of another worker are served there by a *mirror* of the
+//! producer, which is fed with decrypted packets: see `mirror`.
 //!
 //! # Bounds
 //! Every table has a maximum in [`Limits`]; every packet that is dropped is
@@ -49,7 +48,9 @@ mod freeze;
 mod ice;
 mod keyframe;
 mod layers;
+mod link;
 mod meter;
+mod mirror;
 mod outbox;
 mod picture;
 mod producer;
@@ -83,6 +84,7 @@ pub use rewrite::{Beginning, Origin, Rewriter, Rewritten};
 pub use selection::{Selection, Verdict, choose};
 
 use self::forward::Fanout;
+use self::link::Lost;
 use self::meter::Budget;
 use self::outbox::Outbox;
 use self::random::Random;
@@ -236,6 +238,7 @@ impl Engine {
                 Timer::Feedback(key) => rtcp_out::send_feedback(self, key),
                 Timer::Losses(key, encoding) => receive::handle_losses(self, now_ns, key, encoding),
                 Timer::KeyFrame(key, encoding) => self.serve_keyframe(now_ns, key, encoding),
+                Timer::Mirror(key) => mirror::handle_look(self, now_ns, key),
                 Timer::Sample => sampling::handle_sample(self, now_ns),
             }
         }
@@ -271,6 +274,40 @@ impl Engine {
         Some(self.fanout.transmit(&run))
     }
 
+    /// Takes a record of the engine of worker `from`, as it came out of `poll_sibling` there.
+    pub fn handle_sibling(&mut self, now_ns: u64, from: u32, record: &[u8]) {
+        self.now_ns = self.now_ns.max(now_ns);
+        mirror::handle_record(self, now_ns, from, record);
+    }
+
+    /// The next record for another worker's engine: that worker, and the bytes.
+    ///
+    /// Records to one worker keep their order on the way. They go before
+    /// `poll_transmit`, so that no worker waits for the viewers of another.
+    pub fn poll_sibling(&mut self) -> Option<(u32, &[u8])> {
+        if !self.table.links.has_records() {
+            self.stage_state();
+        }
+        self.table.links.pop()
+    }
+
+    /// Says that there was no room for the last record of `poll_sibling`.
+    ///
+    /// A packet is lost and counted; all else is told again at the next drain.
+    pub fn handle_sibling_lost(&mut self) {
+        match self.table.links.handle_lost() {
+            Some(Lost::Packet(transport)) => mirror::count_lost(self, transport, 1),
+            Some(Lost::Want(key)) => {
+                if let Some(mirror::Home::Sibling(mirror)) =
+                    self.table.producers.get_mut(key).map(|one| &mut one.home)
+                {
+                    mirror.take_back();
+                }
+            }
+            None => {}
+        }
+    }
+
     /// Says that the last transmit could not be sent.
     pub fn handle_send_lost(&mut self) {
         self.count_drop(self.last_transport, DropReason::SendBufferFull);
@@ -279,7 +316,7 @@ impl Engine {
 
     /// Whether so much waits to be forwarded that it is time to drain.
     pub fn wants_drain(&self) -> bool {
-        self.fanout.wants_drain()
+        self.fanout.wants_drain() || self.table.links.wants_drain()
     }
 
     /// The oldest notice.
@@ -315,6 +352,10 @@ impl Engine {
                 .get_mut(key)
                 .and_then(|one| one.encodings.get_mut(usize::from(encoding)))
                 .map(|one| &mut one.keyframes_timer),
+            Timer::Mirror(key) => match producers.get_mut(key).map(|one| &mut one.home) {
+                Some(mirror::Home::Sibling(mirror)) => Some(&mut mirror.timer),
+                _ => None,
+            },
             Timer::Sample => Some(&mut self.sampler.timer),
         };
         armed.is_some_and(|armed| armed.fired(at_ns))

@@ -3,6 +3,7 @@
 use super::apply::extension_kind;
 use super::config::Limits;
 use super::encoding::Encoding;
+use super::mirror::{Feed, Home};
 use super::table::{ConsumerKey, TransportKey};
 use crate::codec::Codec;
 use crate::rtp::{EgressFormat, ExtensionKind, ExtensionMap};
@@ -43,7 +44,9 @@ pub(crate) struct SharedFormat {
 
 pub(crate) struct Producer {
     pub(crate) row: SetProducer,
-    pub(crate) transport: TransportKey,
+    pub(crate) home: Home,
+    /// Its mirrors on other workers.
+    pub(crate) feeds: Vec<Feed>,
     pub(crate) codecs: Vec<CodecEntry>,
     /// The extensions of its own row: what viewers get depends on nothing else.
     pub(crate) extensions: ExtensionMap,
@@ -57,9 +60,10 @@ pub(crate) struct Producer {
 }
 
 impl Producer {
-    pub(crate) fn new(row: SetProducer, transport: TransportKey, limits: &Limits) -> Self {
+    pub(crate) fn new(row: SetProducer, home: Home, limits: &Limits) -> Self {
         let mut producer = Self {
-            transport,
+            home,
+            feeds: Vec::new(),
             codecs: Vec::new(),
             extensions: ExtensionMap::new(&[]),
             encodings: Vec::new(),
@@ -74,6 +78,16 @@ impl Producer {
         producer.set_codecs();
         producer.set_encodings(limits);
         producer
+    }
+
+    /// The transport that its packets come by; None for a mirror.
+    pub(crate) fn transport(&self) -> Option<TransportKey> {
+        self.home.transport()
+    }
+
+    /// Whether nobody gets its packets, here or on other workers.
+    pub(crate) fn has_no_viewers(&self) -> bool {
+        self.consumers.is_empty() && self.feeds.is_empty()
     }
 
     /// Takes the codecs and extensions of the row over.

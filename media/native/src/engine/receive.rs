@@ -4,13 +4,14 @@ use super::Engine;
 use super::encoding::Encoding;
 use super::error::DropReason;
 use super::forward;
-use super::producer::Pending;
+use super::mirror::{self, FedPacket};
+use super::producer::{CodecEntry, Pending};
 use super::routes::{Label, Route, StreamKind, Unrouted};
 use super::rtcp_out;
 use super::table::{ProducerKey, TransportKey};
 use super::timers::Timer;
 use crate::codec::{Codec, inspect};
-use crate::rtp::{HeaderExtensions, RtpHeader, RtpPacket, restore_rtx};
+use crate::rtp::{ExtensionMap, HeaderExtensions, RtpHeader, RtpPacket, restore_rtx};
 use crate::srtp::SrtpError;
 use crate::wire::notices::Notice;
 
@@ -135,23 +136,30 @@ fn handle_learned(engine: &mut Engine, route: Route, ssrc: u32) {
         });
     }
     if restarted {
-        // Another source: its numbers have nothing to do with those before.
-        producer
-            .pending
-            .retain(|pending| pending.encoding != route.encoding);
-        for consumer in producer.consumers.clone() {
-            let current = engine
-                .table
-                .consumers
-                .get(consumer)
-                .and_then(|one| one.selection.current());
-            if current == Some(route.encoding) {
-                engine.stop_consumer(consumer);
-            }
-        }
-        let now_ns = engine.now_ns;
-        engine.start_waiting_of_producer(now_ns, route.producer);
+        handle_restarted(engine, route.producer, route.encoding);
     }
+}
+
+/// An encoding has another source: its numbers have nothing to do with those before.
+pub(super) fn handle_restarted(engine: &mut Engine, key: ProducerKey, encoding: u8) {
+    let Some(producer) = engine.table.producers.get_mut(key) else {
+        return;
+    };
+    producer
+        .pending
+        .retain(|pending| pending.encoding != encoding);
+    for consumer in producer.consumers.clone() {
+        let current = engine
+            .table
+            .consumers
+            .get(consumer)
+            .and_then(|one| one.selection.current());
+        if current == Some(encoding) {
+            engine.stop_consumer(consumer);
+        }
+    }
+    let now_ns = engine.now_ns;
+    engine.start_waiting_of_producer(now_ns, key);
 }
 
 fn accept_media(
@@ -233,96 +241,182 @@ fn store(
     route: Route,
     arrival: &Arrival,
 ) -> Result<(), DropReason> {
-    let Engine {
-        table,
-        timers,
-        fanout,
-        ..
-    } = engine;
+    let Engine { table, timers, .. } = engine;
     let producer = table
         .producers
         .get_mut(route.producer)
         .expect("routes name the living");
-    let (extensions, codecs) = (&producer.extensions, &producer.codecs);
     let encoding = &mut producer.encodings[usize::from(route.encoding)];
     let Encoding {
         reception,
         cache,
         counters,
-        meter,
-        keyframes,
         ..
     } = encoding;
     let reception = reception.as_mut().expect("a media stream has an SSRC");
 
     let reserved = &*cache.reserve(arrival.len);
-    let packet =
-        RtpPacket::parse(&reserved[..arrival.len]).map_err(|_| DropReason::RtpMalformed)?;
-    let header = packet.header;
-    let codec = codecs
-        .iter()
-        .find(|entry| entry.row.payload_type == header.payload_type);
-    let codec = codec.ok_or(DropReason::UnknownPayloadType)?;
-    let payload_len = packet.payload().len();
-    let empty = payload_len == 0;
-    let start = match codec.codec {
-        Some(kind) if kind.needs_keyframe() => {
-            let values = HeaderExtensions::read(&packet, extensions);
-            inspect(kind, packet.payload(), values.dependency_descriptor).keyframe
-        }
-        _ => !empty,
-    };
-    let is_key_frame = start && codec.codec.is_some_and(Codec::needs_keyframe);
-    let sequence = reception.unwrapper.unwrap(header.sequence_number);
+    let facts = Facts::of(
+        &reserved[..arrival.len],
+        &producer.codecs,
+        &producer.extensions,
+    )?;
+    let sequence = reception.unwrapper.unwrap(facts.sequence_number);
     if cache.lookup(sequence, now_ns).is_some() {
         counters.discarded += 1;
         return Err(DropReason::Duplicate);
     }
-    cache.commit(sequence, arrival.len, now_ns);
+    let data = cache.commit(sequence, arrival.len, now_ns);
+    let transport = producer.home.transport();
+    let mut unfed = 0;
+    if let Some(transport) = transport.filter(|_| !producer.feeds.is_empty()) {
+        let packet = FedPacket {
+            encoding: route.encoding,
+            ssrc: reception.ssrc,
+            sequence,
+            received_ns: now_ns,
+            data,
+        };
+        unfed = mirror::feed(&mut table.links, &producer.feeds, transport, &packet);
+    }
 
     if arrival.recovered {
         counters.recovered += 1;
     } else {
         reception
             .statistics
-            .record(sequence, header.timestamp, now_ns);
+            .record(sequence, facts.timestamp, now_ns);
         counters.packets += 1;
-        counters.bytes += payload_len as u64;
-        counters.header_bytes += (arrival.len - payload_len) as u64;
-    }
-    meter.record(now_ns, payload_len);
-    if sequence > reception.highest {
-        reception.highest = sequence;
-        reception.newest = Some((header.timestamp, now_ns));
-    }
-    if is_key_frame {
-        keyframes.handle_keyframe();
-        if reception.keyframe_timestamp != Some(header.timestamp) {
-            reception.keyframe_timestamp = Some(header.timestamp);
-            counters.key_frames += 1;
-        }
+        counters.bytes += facts.payload_len as u64;
+        counters.header_bytes += (arrival.len - facts.payload_len) as u64;
     }
     reception.losses.record(sequence, now_ns);
-    if codec.row.nack
+    if facts.nack
         && let Some(at_ns) = reception.losses.deadline_ns()
     {
         let timer = Timer::Losses(route.producer, route.encoding);
         timers.arm(&mut encoding.losses_timer, at_ns, timer);
     }
-    encoding.payload_type = Some(header.payload_type);
+    if let Some(transport) = transport.filter(|_| unfed > 0) {
+        mirror::count_lost(engine, transport, unfed);
+    }
+    settle(
+        engine,
+        now_ns,
+        (route.producer, route.encoding),
+        sequence,
+        &facts,
+    )
+}
+
+/// Takes a packet that another worker received and decrypted, for a mirror.
+pub(super) fn store_fed(
+    engine: &mut Engine,
+    now_ns: u64,
+    key: ProducerKey,
+    packet: &FedPacket<'_>,
+) -> Result<(), DropReason> {
+    let producer = engine.table.producers.get_mut(key).expect("looked up");
+    let facts = Facts::of(packet.data, &producer.codecs, &producer.extensions)?;
+    let cache = &mut producer.encodings[usize::from(packet.encoding)].cache;
+    let len = packet.data.len();
+    cache.reserve(len)[..len].copy_from_slice(packet.data);
+    cache.commit(packet.sequence, len, packet.received_ns);
+    settle(
+        engine,
+        now_ns,
+        (key, packet.encoding),
+        packet.sequence,
+        &facts,
+    )
+}
+
+/// What a packet's bytes say.
+struct Facts {
+    sequence_number: u16,
+    timestamp: u32,
+    payload_type: u8,
+    payload_len: usize,
+    /// A decoder can start with it.
+    start: bool,
+    is_key_frame: bool,
+    /// Its codec takes NACK.
+    nack: bool,
+}
+
+impl Facts {
+    fn of(
+        data: &[u8],
+        codecs: &[CodecEntry],
+        extensions: &ExtensionMap,
+    ) -> Result<Self, DropReason> {
+        let packet = RtpPacket::parse(data).map_err(|_| DropReason::RtpMalformed)?;
+        let header = packet.header;
+        let codec = codecs
+            .iter()
+            .find(|entry| entry.row.payload_type == header.payload_type);
+        let codec = codec.ok_or(DropReason::UnknownPayloadType)?;
+        let payload_len = packet.payload().len();
+        let start = match codec.codec {
+            Some(kind) if kind.needs_keyframe() => {
+                let values = HeaderExtensions::read(&packet, extensions);
+                inspect(kind, packet.payload(), values.dependency_descriptor).keyframe
+            }
+            _ => payload_len > 0,
+        };
+        Ok(Self {
+            sequence_number: header.sequence_number,
+            timestamp: header.timestamp,
+            payload_type: header.payload_type,
+            payload_len,
+            start,
+            is_key_frame: start && codec.codec.is_some_and(Codec::needs_keyframe),
+            nack: codec.row.nack,
+        })
+    }
+}
+
+/// A packet is in its encoding's cache: notes what it changes, and has it forwarded.
+fn settle(
+    engine: &mut Engine,
+    now_ns: u64,
+    (key, place): (ProducerKey, u8),
+    sequence: u64,
+    facts: &Facts,
+) -> Result<(), DropReason> {
+    let Engine { table, fanout, .. } = engine;
+    let producer = table.producers.get_mut(key).expect("just received");
+    let encoding = &mut producer.encodings[usize::from(place)];
+    let reception = encoding
+        .reception
+        .as_mut()
+        .expect("a media stream has an SSRC");
+    encoding.meter.record(now_ns, facts.payload_len);
+    if sequence > reception.highest {
+        reception.highest = sequence;
+        reception.newest = Some((facts.timestamp, now_ns));
+    }
+    if facts.is_key_frame {
+        encoding.keyframes.handle_keyframe();
+        if reception.keyframe_timestamp != Some(facts.timestamp) {
+            reception.keyframe_timestamp = Some(facts.timestamp);
+            encoding.counters.key_frames += 1;
+        }
+    }
+    encoding.payload_type = Some(facts.payload_type);
     encoding.last_packet_ns = now_ns;
     let woke = !std::mem::replace(&mut encoding.live, true);
     let pending = Pending {
-        encoding: route.encoding,
+        encoding: place,
         sequence,
-        timestamp: header.timestamp,
+        timestamp: facts.timestamp,
         received_ns: now_ns,
-        start,
-        empty,
+        start: facts.start,
+        empty: facts.payload_len == 0,
     };
-    let forwarded = forward::enqueue(fanout, producer, route.producer, pending);
+    let forwarded = forward::enqueue(fanout, producer, key, pending);
     if woke {
-        handle_woken(engine, now_ns, route.producer, route.encoding);
+        handle_woken(engine, now_ns, key, place);
     }
     if forwarded {
         Ok(())
@@ -334,13 +428,15 @@ fn store(
 /// An encoding began to flow.
 fn handle_woken(engine: &mut Engine, now_ns: u64, key: ProducerKey, encoding: u8) {
     let producer = engine.table.producers.get_mut(key).expect("just received");
-    if !std::mem::replace(&mut producer.active, true) {
+    let is_home = producer.transport().is_some();
+    if !std::mem::replace(&mut producer.active, true) && is_home {
         let producer = producer.row.producer.clone();
         engine.notices.push(Notice::ProducerActivityChanged {
             producer,
             active: true,
         });
     }
+    engine.tell_state(key);
     engine.select_layers(now_ns, key);
     engine.serve_keyframe(now_ns, key, encoding);
 }
@@ -350,7 +446,9 @@ pub(super) fn handle_losses(engine: &mut Engine, now_ns: u64, key: ProducerKey, 
     let Some(producer) = engine.table.producers.get_mut(key) else {
         return;
     };
-    let transport = producer.transport;
+    let Some(transport) = producer.transport() else {
+        return;
+    };
     let state = &mut producer.encodings[usize::from(encoding)];
     let Some(reception) = state.reception.as_mut() else {
         return;

@@ -146,6 +146,7 @@ fn handle_sender_report(
         let clock = ReportedClock::new(info.ntp_timestamp, info.rtp_timestamp, clock_rate);
         transport.clock.record(&clock, unix_ns);
         reception.clock = Some(clock);
+        engine.tell_state(route.producer);
     }
 }
 

@@ -14,6 +14,7 @@ use super::DATAGRAM_BYTES_MAX;
 use super::Engine;
 use super::encoding::{Encoding, score_of};
 use super::freeze;
+use super::mirror::Home;
 use super::rtcp_in::SCORE_INTERVAL_NS;
 use super::table::{ConsumerKey, ProducerKey, TransportKey};
 use super::timers::Timer;
@@ -154,6 +155,7 @@ pub(super) fn handle_tick(engine: &mut Engine, now_ns: u64, key: TransportKey) {
         send_receiver_reports(engine, now_ns, key, &producers);
         for &producer in &producers {
             score(engine, now_ns, producer);
+            engine.tell_state(producer);
         }
     }
     if !consumers.is_empty() {
@@ -181,6 +183,7 @@ pub(super) fn silence(
     if !changed {
         return;
     }
+    engine.table.links.mark(key);
     if producer.active && producer.encodings.iter().all(|encoding| !encoding.live) {
         producer.active = false;
         let producer = producer.row.producer.clone();
@@ -304,13 +307,16 @@ fn append_sender_report(
         return None;
     }
     let producer = table.producers.get(consumer.producer)?;
-    let publisher = table.transports.get(producer.transport)?;
+    let publisher = match &producer.home {
+        Home::Transport(key) => table.transports.get(*key)?.clock,
+        Home::Sibling(mirror) => mirror.clock,
+    };
     let encoding = producer
         .encodings
         .get(usize::from(consumer.rewriter.encoding()?))?;
     let reception = encoding.reception.as_ref()?;
     let offset = consumer.rewriter.timestamp_offset()?;
-    let incoming = match (reception.clock, publisher.clock.publisher_ns_at(unix_ns)) {
+    let incoming = match (reception.clock, publisher.publisher_ns_at(unix_ns)) {
         (Some(clock), Some(publisher_ns)) => clock.timestamp_at(publisher_ns),
         // No report of the publisher yet: the newest packet is as old as its arrival.
         _ => {

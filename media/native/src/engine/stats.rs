@@ -25,6 +25,7 @@ impl Engine {
             producers: table
                 .producers
                 .iter()
+                .filter(|one| one.transport().is_some())
                 .map(|one| one.row.producer.clone())
                 .collect(),
             consumers: table
@@ -50,7 +51,9 @@ impl Engine {
                 });
             }
             let producer = self.table.producer(id);
-            if let Some(one) = producer.and_then(|key| self.table.producers.get(key)) {
+            let producer = producer.and_then(|key| self.table.producers.get(key));
+            // Of a mirror, its own worker tells.
+            if let Some(one) = producer.filter(|one| one.transport().is_some()) {
                 let streams = one.encodings.iter().enumerate();
                 all.push(Stats {
                     id: id.clone(),

@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 
 use super::arena::{Arena, Key};
 use super::consumer::Consumer;
+use super::link::Links;
+use super::mirror::Home;
 use super::producer::Producer;
 use super::transport::Transport;
 
@@ -27,6 +29,8 @@ pub(crate) struct Table {
     pub(crate) ufrags: HashMap<String, TransportKey>,
     /// Verified remote addresses.
     pub(crate) tuples: HashMap<SocketAddr, TransportKey>,
+    /// To the tables of other workers.
+    pub(crate) links: Links,
 }
 
 impl Table {
@@ -65,11 +69,15 @@ impl Table {
         let Some(producer) = self.producers.remove(key) else {
             return;
         };
+        let transport = producer.transport();
         self.producer_ids.remove(&producer.row.producer);
         for consumer in producer.consumers {
             self.remove_consumer(consumer);
         }
-        if let Some(transport) = self.transports.get_mut(producer.transport) {
+        if let Home::Sibling(mirror) = &producer.home {
+            self.links.mark_gone(mirror.worker, key.to_bits());
+        }
+        if let Some(transport) = transport.and_then(|key| self.transports.get_mut(key)) {
             transport.producers.retain(|&one| one != key);
             transport.routes.remove(key);
             if let Some(srtp) = transport.srtp.as_mut() {

@@ -23,6 +23,8 @@ pub(crate) enum Timer {
     Losses(ProducerKey, u8),
     /// A keyframe request that had to wait.
     KeyFrame(ProducerKey, u8),
+    /// What the viewers of a mirror want.
+    Mirror(ProducerKey),
     /// Telemetry of all rooms.
     Sample,
 }

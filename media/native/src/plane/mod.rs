@@ -34,7 +34,7 @@ use signal_hook::consts::SIGTERM;
 
 use crate::driver::notices::NoticeQueue;
 use crate::driver::socket::{BindError, UdpSocket};
-use crate::driver::{Clock, Worker, WorkerGone};
+use crate::driver::{Clock, Seat, Worker, WorkerGone};
 use crate::engine::Config;
 
 pub use server::Ended;
@@ -145,14 +145,15 @@ pub fn run_plane(config: &PlaneConfig) -> Result<Ended, PlaneError> {
         .map(|_| UdpSocket::bind(config.host, config.ports.0, config.ports.1))
         .collect::<Result<Vec<_>, _>>()?;
     let mut workers = Vec::with_capacity(sockets.len());
-    for (index, socket) in (0..).zip(sockets) {
+    let seats = Seat::make(sockets.len())?;
+    for ((index, socket), seat) in (0..).zip(sockets).zip(seats) {
         let mut engine = Config::new(index, random_u64()?);
         engine.unix_offset_ns = clock.unix_offset_ns();
         engine.telemetry = config.telemetry;
         engine.recorder_bytes = config.recorder_bytes;
         engine.recorder_seconds = config.recorder_seconds;
         let (notices, waker) = (Arc::clone(&notices), Arc::clone(&waker));
-        workers.push(Worker::spawn(engine, socket, clock, notices, waker)?);
+        workers.push(Worker::spawn(engine, seat, socket, clock, notices, waker)?);
     }
     let incarnation = format!("{:016x}", random_u64()?);
     server::Server::new(

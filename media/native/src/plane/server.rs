@@ -16,7 +16,9 @@ use crate::driver::{Worker, WorkerGone};
 use crate::engine::OrderError;
 use crate::wire::answers::{Data, OrderResult, PlaneInfo, Refusal, Table, WorkerInfo};
 use crate::wire::frame::{NoticeFrame, ResultFrame, decode_orders};
-use crate::wire::orders::{EntryKind, Hello, Order, PLANE_PROTOCOL};
+use crate::wire::orders::{
+    EntryKind, Hello, Order, PLANE_PROTOCOL, Remove, SetMirror, SetProducer,
+};
 
 const LISTENER: Token = Token(1);
 const SIGNAL: Token = Token(2);
@@ -275,10 +277,7 @@ impl Server {
                     batch.results[place] = OrderResult::Data(self.ask_all(&order)?);
                 }
                 order => match self.route(&order) {
-                    Ok(Some(worker)) => {
-                        let fresh = self.note(&order, worker);
-                        batch.add(worker, place, order, fresh);
-                    }
+                    Ok(Some(worker)) => self.hand_over(worker, place, order, &mut batch)?,
                     Ok(None) => {}
                     Err(error) => batch.results[place] = OrderResult::Error(error.into()),
                 },
@@ -332,11 +331,7 @@ impl Server {
             }
             Order::SetConsumer(row) => {
                 let present = directory.consumer(&row.consumer);
-                let worker = known(present.or(directory.transport(&row.transport)))?;
-                match directory.producer(&row.producer) {
-                    Some(other) if Some(other) != worker => Err(OrderError::ProducerOnOtherWorker),
-                    _ => Ok(worker),
-                }
+                known(present.or(directory.transport(&row.transport)))
             }
             Order::RequestKeyFrame(request) => directory
                 .consumer(&request.consumer)
@@ -347,10 +342,66 @@ impl Server {
                 EntryKind::Producer => directory.producer(&remove.id),
                 EntryKind::Consumer => directory.consumer(&remove.id),
             }),
-            Order::Hello(_) | Order::Describe {} | Order::QueryStats(_) | Order::Quit {} => {
-                Err(OrderError::NotForEngine)
-            }
+            Order::Hello(_)
+            | Order::Describe {}
+            | Order::QueryStats(_)
+            | Order::Quit {}
+            | Order::SetMirror(_) => Err(OrderError::NotForEngine),
         }
+    }
+
+    /// Adds an order to the batch, and what it means for mirrors on other workers.
+    fn hand_over(
+        &mut self,
+        worker: u32,
+        place: usize,
+        order: Order,
+        batch: &mut Batch,
+    ) -> Result<(), PlaneError> {
+        match &order {
+            Order::SetConsumer(row) => {
+                let home = self.directory.producer(&row.producer);
+                if let Some(home) = home.filter(|&home| home != worker) {
+                    // The producer must be there before its mirror asks for packets.
+                    if batch.has_orders(home) {
+                        batch.flush(&self.workers, &mut self.directory)?;
+                    }
+                    if let Some(row) = self.directory.producer_row(&row.producer).cloned() {
+                        batch.tell(worker, Order::SetMirror(SetMirror { home, row }));
+                    }
+                }
+            }
+            Order::SetProducer(row) => {
+                let mirrors = self.directory.mirrors_of(&row.producer);
+                if !mirrors.is_empty() {
+                    let row = row.clone();
+                    batch.add(worker, place, order, None);
+                    batch.flush(&self.workers, &mut self.directory)?;
+                    if batch.results[place] == OrderResult::Done {
+                        for mirror in mirrors {
+                            let (home, row) = (worker, row.clone());
+                            batch.tell(mirror, Order::SetMirror(SetMirror { home, row }));
+                        }
+                    }
+                    return Ok(());
+                }
+            }
+            Order::Remove(Remove { kind, id }) => {
+                for producer in self.directory.producers_ending_with(*kind, id) {
+                    for mirror in self.directory.mirrors_of(&producer) {
+                        let remove = Remove {
+                            kind: EntryKind::Producer,
+                            id: producer.clone(),
+                        };
+                        batch.tell(mirror, Order::Remove(remove));
+                    }
+                }
+            }
+            _ => {}
+        }
+        let fresh = self.note(&order, worker);
+        batch.add(worker, place, order, fresh);
+        Ok(())
     }
 
     /// Notes in the directory what an order will do; what it added, in case it is refused.
@@ -361,7 +412,7 @@ impl Server {
                 .add_transport(&row.transport, worker)
                 .then(|| (EntryKind::Transport, row.transport.clone())),
             Order::SetProducer(row) if directory.producer(&row.producer).is_none() => {
-                directory.add_producer(&row.producer, worker, &row.transport);
+                directory.add_producer(row, worker);
                 Some((EntryKind::Producer, row.producer.clone()))
             }
             Order::SetConsumer(row) if directory.consumer(&row.consumer).is_none() => {
@@ -453,9 +504,12 @@ fn farewell(connection: &mut Connection) {
 
 /// An order on its way to a worker.
 struct Sent {
-    place: usize,
+    /// Where its result goes; nowhere if the plane itself gave it.
+    place: Option<usize>,
     /// What the order added to the directory.
     fresh: Option<(EntryKind, String)>,
+    /// The row of a producer, which holds once it is taken.
+    row: Option<SetProducer>,
 }
 
 /// The orders of one frame, sorted by worker; the order within a worker is kept.
@@ -475,8 +529,30 @@ impl Batch {
     }
 
     fn add(&mut self, worker: u32, place: usize, order: Order, fresh: Option<(EntryKind, String)>) {
+        let row = match &order {
+            Order::SetProducer(row) => Some(row.clone()),
+            _ => None,
+        };
         self.orders[worker as usize].push(order);
-        self.sent[worker as usize].push(Sent { place, fresh });
+        self.sent[worker as usize].push(Sent {
+            place: Some(place),
+            fresh,
+            row,
+        });
+    }
+
+    /// Adds an order of the plane itself, whose result nobody waits for.
+    fn tell(&mut self, worker: u32, order: Order) {
+        self.orders[worker as usize].push(order);
+        self.sent[worker as usize].push(Sent {
+            place: None,
+            fresh: None,
+            row: None,
+        });
+    }
+
+    fn has_orders(&self, worker: u32) -> bool {
+        !self.orders[worker as usize].is_empty()
     }
 
     /// Has the workers carry out what was added, and takes their results.
@@ -490,11 +566,19 @@ impl Batch {
         for (index, reply) in replies {
             let results = reply.recv().map_err(|_| WorkerGone(index))?;
             let sent = std::mem::take(&mut self.sent[index as usize]);
-            for (Sent { place, fresh }, result) in sent.into_iter().zip(results) {
-                if let (OrderResult::Error(_), Some((kind, id))) = (&result, fresh) {
-                    directory.remove(kind, &id);
+            for (sent, result) in sent.into_iter().zip(results) {
+                match (&result, sent.fresh, sent.row) {
+                    (OrderResult::Error(_), Some((kind, id)), _) => {
+                        directory.remove(kind, &id);
+                    }
+                    (OrderResult::Done, _, Some(row)) => {
+                        directory.add_producer(&row, index);
+                    }
+                    _ => {}
                 }
-                self.results[place] = result;
+                if let Some(place) = sent.place {
+                    self.results[place] = result;
+                }
             }
         }
         Ok(())

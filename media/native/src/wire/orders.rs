@@ -385,6 +385,17 @@ pub struct QueryStats {
     pub ids: Vec<String>,
 }
 
+/// Makes or changes a mirror of a producer that lives on another worker.
+///
+/// Only the plane says it, to the engines of workers that have consumers of the producer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetMirror {
+    /// The worker on which the producer lives.
+    pub home: u32,
+    /// The producer's row.
+    pub row: SetProducer,
+}
+
 /// An order; the key `type` of its map is the variant's name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
@@ -413,4 +424,7 @@ pub enum Order {
     QueryStats(QueryStats),
     /// Ends the plane.
     Quit {},
+    /// Within the plane: makes a mirror.
+    #[serde(skip)]
+    SetMirror(SetMirror),
 }

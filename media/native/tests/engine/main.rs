@@ -16,5 +16,6 @@ mod pause_and_resume;
 mod recording;
 mod rewriting_properties;
 mod simulcast;
+mod spanning_workers;
 mod telemetry;
 mod tuples_and_consent;

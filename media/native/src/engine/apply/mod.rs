@@ -32,6 +32,7 @@ pub(super) fn apply(engine: &mut Engine, now_ns: u64, order: Order) -> Result<An
         Order::SetTransport(row) => transport::set_transport(engine, now_ns, row)?,
         Order::SetSrtpKeys(keys) => transport::set_srtp_keys(engine, now_ns, keys)?,
         Order::SetProducer(row) => producer::set_producer(engine, now_ns, row)?,
+        Order::SetMirror(mirror) => producer::set_mirror(engine, now_ns, mirror)?,
         Order::SetConsumer(row) => consumer::set_consumer(engine, now_ns, row)?,
         Order::Remove(entry) => remove(engine, &entry),
         Order::RequestKeyFrame(RequestKeyFrame { consumer }) => {

@@ -2,6 +2,7 @@
 
 use super::super::Engine;
 use super::super::error::OrderError;
+use super::super::mirror::{self, Home};
 use super::super::producer::Producer;
 use super::super::routes::{EncodingLabel, ProducerLabel, StreamKind};
 use super::super::table::{ProducerKey, Table};
@@ -9,7 +10,7 @@ use super::super::transport::Transport;
 use super::consumer::renew_format;
 use super::{LIST_MAX, ensure, extension_kind, is_name};
 use crate::rtp::{ExtensionKind, ExtensionMap};
-use crate::wire::orders::SetProducer;
+use crate::wire::orders::{SetMirror, SetProducer};
 
 /// The header extensions that all producers of a transport agree on.
 fn merged_extensions(
@@ -81,7 +82,10 @@ pub(super) fn set_producer(
             return Ok(());
         }
         let same = present.row.transport == row.transport && present.row.kind == row.kind;
-        ensure(same, OrderError::ImmutableField)?;
+        ensure(
+            same && present.transport().is_some(),
+            OrderError::ImmutableField,
+        )?;
     }
     let transport_key = table
         .transport(&row.transport)
@@ -118,9 +122,10 @@ pub(super) fn set_producer(
         Some(key) => update_producer(engine, now_ns, key, row),
         None => {
             let id = row.producer.clone();
-            let key = table
-                .producers
-                .insert(Producer::new(row, transport_key, limits));
+            let key =
+                table
+                    .producers
+                    .insert(Producer::new(row, Home::Transport(transport_key), limits));
             table.producer_ids.insert(id, key);
             transport.producers.push(key);
             set_routes(table, key);
@@ -130,10 +135,40 @@ pub(super) fn set_producer(
     Ok(())
 }
 
+/// Makes a mirror, or changes its row. Its producer was checked by its own worker.
+pub(super) fn set_mirror(
+    engine: &mut Engine,
+    now_ns: u64,
+    SetMirror { home, row }: SetMirror,
+) -> Result<(), OrderError> {
+    let Engine { table, config, .. } = engine;
+    ensure(home != config.worker, OrderError::WrongWorker)?;
+    let key = table.producer(&row.producer);
+    let Some((key, present)) = key.and_then(|key| Some((key, table.producers.get(key)?))) else {
+        ensure(
+            table.producers.len() < config.limits.producers_max,
+            OrderError::TableFull,
+        )?;
+        mirror::insert(engine, now_ns, home, row);
+        return Ok(());
+    };
+    let same = matches!(&present.home, Home::Sibling(mirror) if mirror.worker == home);
+    ensure(
+        same && present.row.kind == row.kind,
+        OrderError::ImmutableField,
+    )?;
+    if present.row != row {
+        update_producer(engine, now_ns, key, row);
+        engine.table.links.mark(key);
+    }
+    Ok(())
+}
+
 /// Writes a producer's streams into its transport's routing table.
 fn set_routes(table: &mut Table, key: ProducerKey) {
     let producer = table.producers.get(key).expect("just set");
-    let Some(transport) = table.transports.get_mut(producer.transport) else {
+    let transport = producer.transport();
+    let Some(transport) = transport.and_then(|key| table.transports.get_mut(key)) else {
         return;
     };
     let row = &producer.row;
@@ -170,6 +205,9 @@ fn update_producer(engine: &mut Engine, now_ns: u64, key: ProducerKey, row: SetP
     }
     if old.encodings != producer.row.encodings {
         producer.set_encodings(&engine.config.limits);
+        if let Home::Sibling(mirror) = &mut producer.home {
+            mirror.forget();
+        }
     }
     if streams_changed || codecs_changed {
         set_routes(table, key);

@@ -2,8 +2,9 @@
 
 pub(crate) mod peer;
 pub(crate) mod rows;
+pub(crate) mod span;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use _native::engine::{Answer, Config, DropReason, Engine, OrderError};
@@ -60,6 +61,11 @@ pub(crate) struct World {
     pub(crate) link: Link,
     /// Runs of several datagrams that the engine put out.
     pub(crate) runs: usize,
+    /// Records for the engines of other workers, not yet taken by [`span::Span`].
+    pub(crate) records: VecDeque<(u32, Vec<u8>)>,
+    /// How many of them find room.
+    pub(crate) records_max: usize,
+    worker: u32,
     addresses: BTreeMap<SocketAddr, usize>,
     dice: Dice,
     /// Datagrams under way by time of arrival and order of sending.
@@ -75,6 +81,9 @@ impl World {
     pub(crate) fn with(mut config: Config, seed: u64) -> Self {
         config.unix_offset_ns = 1_700_000_000 * S;
         Self {
+            records: VecDeque::new(),
+            records_max: usize::MAX,
+            worker: config.worker,
             engine: Engine::new(config),
             now_ns: 100 * S,
             notices: Vec::new(),
@@ -120,7 +129,9 @@ impl World {
         direction: rows::Direction,
         profile: SrtpProfile,
     ) -> usize {
-        self.order(Order::SetTransport(rows::transport(id, direction)));
+        let mut row = rows::transport(id, direction);
+        row.worker = self.worker;
+        self.order(Order::SetTransport(row));
         let place = self.add_peer(id, profile);
         self.check(place, true);
         self.order(Order::SetSrtpKeys(keys(id, profile)));
@@ -162,6 +173,15 @@ impl World {
                 .handle_datagram(self.now_ns, remote, &mut datagram);
         }
         self.drain();
+    }
+
+    /// Hands over records of another worker's engine, as one batch.
+    pub(crate) fn receive_records(&mut self, from: u32, records: &[Vec<u8>]) {
+        for record in records {
+            self.engine.handle_sibling(self.now_ns, from, record);
+        }
+        self.drain();
+        self.run_until(self.now_ns);
     }
 
     /// Lets time pass: what is due happens, and what is under way arrives.
@@ -211,6 +231,13 @@ impl World {
     }
 
     fn drain(&mut self) {
+        while let Some((worker, record)) = self.engine.poll_sibling() {
+            if self.records.len() < self.records_max {
+                self.records.push_back((worker, record.to_vec()));
+            } else {
+                self.engine.handle_sibling_lost();
+            }
+        }
         let mut out = Vec::new();
         while let Some(transmit) = self.engine.poll_transmit(SEGMENTS_MAX) {
             self.runs += usize::from(transmit.segment_size.is_some());

@@ -1,0 +1,428 @@
+//! Producers whose viewers are on other workers.
+//!
+//! A producer lives on its transport's worker. Every other worker that has
+//! consumers of it holds a *mirror*: an entry of the same type with caches and
+//! formats of its own, so viewers are served, and their NACKs answered, where
+//! they are. The producer's worker holds a [`Feed`] for each mirror.
+//!
+//! ```text
+//! home ── packets (decrypted; may be lost), state of the encodings ──▶ mirror
+//! home ◀── wants: which encodings, keyframes asked for ─────────────── mirror
+//! ```
+//!
+//! The plane makes a mirror before the first consumer ([`SetMirror`]) and
+//! removes it with its producer; a mirror whose last consumer left goes by
+//! itself. A packet for a mirror that is not there is answered with `Gone`, so
+//! whatever record is lost, no feed outlives its mirror for long.
+//!
+//! [`SetMirror`]: crate::wire::orders::SetMirror
+
+use super::Engine;
+use super::clock::PublisherClock;
+use super::encoding::Encoding;
+use super::error::DropReason;
+use super::link::{About, EncodingState, Links, Record};
+use super::producer::Producer;
+use super::receive;
+use super::table::{ProducerKey, Table, TransportKey};
+use super::timers::{Armed, Timer};
+use crate::wire::orders::SetProducer;
+
+/// How often a mirror looks which encodings its viewers no longer need.
+const LOOK_NS: u64 = 1_000_000_000;
+
+/// Where a producer's packets come from.
+pub(crate) enum Home {
+    /// A publisher.
+    Transport(TransportKey),
+    /// The worker that the producer lives on.
+    Sibling(Mirror),
+}
+
+impl Home {
+    pub(crate) fn transport(&self) -> Option<TransportKey> {
+        match self {
+            Self::Transport(key) => Some(*key),
+            Self::Sibling(_) => None,
+        }
+    }
+}
+
+/// What only a mirror has.
+pub(crate) struct Mirror {
+    /// The worker that the producer lives on.
+    pub(crate) worker: u32,
+    pub(crate) clock: PublisherClock,
+    pub(crate) timer: Armed,
+    /// A bit for each encoding that is to be fed.
+    interest: u64,
+    /// (encoding, viewers that asked for a keyframe) since it was told.
+    asks: Vec<(u8, u32)>,
+    /// What was told last.
+    told: Vec<(u8, u32)>,
+}
+
+impl Mirror {
+    /// A viewer needs a keyframe.
+    pub(crate) fn ask(&mut self, encoding: u8) {
+        self.ask_for(encoding, 1);
+    }
+
+    fn ask_for(&mut self, encoding: u8, viewers: u32) {
+        match self.asks.iter_mut().find(|one| one.0 == encoding) {
+            Some((_, count)) => *count = count.saturating_add(viewers),
+            None => self.asks.push((encoding, viewers)),
+        }
+    }
+
+    /// The encodings are others now.
+    pub(crate) fn forget(&mut self) {
+        self.interest = 0;
+        self.asks.clear();
+        self.told.clear();
+    }
+
+    /// What was told last did not arrive.
+    pub(super) fn take_back(&mut self) {
+        for (encoding, viewers) in std::mem::take(&mut self.told) {
+            self.ask_for(encoding, viewers);
+        }
+    }
+}
+
+/// A mirror, as the producer's worker knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Feed {
+    pub(crate) worker: u32,
+    /// Its key there.
+    pub(crate) mirror: u64,
+    /// A bit for each encoding that it wants.
+    interest: u64,
+}
+
+pub(super) fn insert(engine: &mut Engine, now_ns: u64, home: u32, row: SetProducer) {
+    let mirror = Mirror {
+        worker: home,
+        clock: PublisherClock::default(),
+        timer: Armed::default(),
+        interest: 0,
+        asks: Vec::new(),
+        told: Vec::new(),
+    };
+    let id = row.producer.clone();
+    let producer = Producer::new(row, Home::Sibling(mirror), &engine.config.limits);
+    let key = engine.table.producers.insert(producer);
+    engine.table.producer_ids.insert(id, key);
+    engine.table.links.mark(key);
+    arm(engine, now_ns, key);
+}
+
+fn arm(engine: &mut Engine, now_ns: u64, key: ProducerKey) {
+    let Engine { table, timers, .. } = engine;
+    if let Some(Home::Sibling(mirror)) = table.producers.get_mut(key).map(|one| &mut one.home) {
+        timers.arm(&mut mirror.timer, now_ns + LOOK_NS, Timer::Mirror(key));
+    }
+}
+
+/// A viewer of a mirror is to see an encoding: it must be fed from now on.
+pub(super) fn note_interest(table: &mut Table, key: ProducerKey, encoding: u8) {
+    if let Some(Home::Sibling(mirror)) = table.producers.get_mut(key).map(|one| &mut one.home) {
+        let wanted = mirror.interest | 1 << encoding;
+        if wanted != mirror.interest {
+            mirror.interest = wanted;
+            table.links.mark(key);
+        }
+    }
+}
+
+/// Once in a while: what is fed in vain is left, and a mirror without viewers goes.
+pub(super) fn handle_look(engine: &mut Engine, now_ns: u64, key: ProducerKey) {
+    let table = &mut engine.table;
+    let Some(producer) = table.producers.get_mut(key) else {
+        return;
+    };
+    if producer.consumers.is_empty() {
+        table.remove_producer(key);
+        return;
+    }
+    let mut interest = 0;
+    for consumer in producer
+        .consumers
+        .iter()
+        .filter_map(|&one| table.consumers.get(one))
+    {
+        let selection = &consumer.selection;
+        for encoding in selection.current().into_iter().chain(selection.target()) {
+            interest |= 1 << encoding;
+        }
+    }
+    if let Home::Sibling(mirror) = &mut producer.home
+        && mirror.interest != interest
+    {
+        mirror.interest = interest;
+        table.links.mark(key);
+    }
+    arm(engine, now_ns, key);
+}
+
+/// Hands a packet to the mirrors that want its encoding; how many could not be served.
+pub(super) fn feed(
+    links: &mut Links,
+    feeds: &[Feed],
+    transport: TransportKey,
+    packet: &FedPacket<'_>,
+) -> usize {
+    let wanting = feeds
+        .iter()
+        .filter(|feed| feed.interest & (1 << packet.encoding) != 0);
+    let lost = wanting.filter(|feed| {
+        let record = Record::Packet {
+            mirror: feed.mirror,
+            encoding: packet.encoding,
+            ssrc: packet.ssrc,
+            sequence: packet.sequence,
+            received_ns: packet.received_ns,
+            data: packet.data,
+        };
+        !links.push(feed.worker, About::Packet(transport), &record)
+    });
+    lost.count()
+}
+
+/// A decrypted packet, as mirrors need it.
+pub(super) struct FedPacket<'a> {
+    pub(super) encoding: u8,
+    pub(super) ssrc: u32,
+    pub(super) sequence: u64,
+    pub(super) received_ns: u64,
+    pub(super) data: &'a [u8],
+}
+
+impl Engine {
+    /// The producer's state changed: its mirrors hear of it.
+    pub(super) fn tell_state(&mut self, key: ProducerKey) {
+        let producer = self.table.producers.get(key);
+        if producer.is_some_and(|one| !one.feeds.is_empty()) {
+            self.table.links.mark(key);
+        }
+    }
+
+    /// Stages what is to be told besides packets.
+    pub(super) fn stage_state(&mut self) {
+        let now_ns = self.now_ns;
+        let Table {
+            links,
+            producers,
+            transports,
+            ..
+        } = &mut self.table;
+        while let Some(key) = links.take_dirty() {
+            let Some(producer) = producers.get_mut(key) else {
+                continue;
+            };
+            match &mut producer.home {
+                Home::Sibling(mirror) => {
+                    let asks = std::mem::take(&mut mirror.asks);
+                    let record = Record::Want {
+                        mirror: key.to_bits(),
+                        interest: mirror.interest,
+                        asks: asks.clone(),
+                        producer: &producer.row.producer,
+                    };
+                    links.push(mirror.worker, About::State(key), &record);
+                    mirror.told = asks;
+                }
+                Home::Transport(transport) => {
+                    let clock = transports.get(*transport).map(|one| one.clock);
+                    let scores = producer.scores.iter().copied().chain(std::iter::repeat(0));
+                    let states = producer.encodings.iter().zip(scores);
+                    let states: Vec<EncodingState> = states
+                        .map(|(encoding, score)| state_of(encoding, score, now_ns))
+                        .collect();
+                    for feed in &producer.feeds {
+                        let record = Record::State {
+                            mirror: feed.mirror,
+                            active: producer.active,
+                            ahead_ns: clock.and_then(|one| one.ahead_ns()),
+                            encodings: states.clone(),
+                        };
+                        links.push(feed.worker, About::State(key), &record);
+                    }
+                }
+            }
+        }
+        while let Some((worker, mirror)) = links.take_gone() {
+            links.push(worker, About::Gone(mirror), &Record::Gone { mirror });
+        }
+    }
+}
+
+fn state_of(encoding: &Encoding, score: u32, now_ns: u64) -> EncodingState {
+    EncodingState {
+        live: encoding.live,
+        score,
+        bitrate_bps: encoding.bitrate_bps(now_ns),
+        clock: encoding.reception.as_ref().and_then(|one| one.clock),
+    }
+}
+
+/// A record of a sibling. One that is none, or about nothing that is here, is left.
+pub(super) fn handle_record(engine: &mut Engine, now_ns: u64, worker: u32, record: &[u8]) {
+    match Record::read(record) {
+        Some(Record::Packet {
+            mirror,
+            encoding,
+            ssrc,
+            sequence,
+            received_ns,
+            data,
+        }) => {
+            let packet = FedPacket {
+                encoding,
+                ssrc,
+                sequence,
+                received_ns,
+                data,
+            };
+            handle_packet(engine, now_ns, worker, mirror, &packet);
+        }
+        Some(Record::State {
+            mirror,
+            active,
+            ahead_ns,
+            encodings,
+        }) => {
+            let clock = PublisherClock::new(ahead_ns);
+            handle_state(engine, now_ns, worker, mirror, active, clock, &encodings);
+        }
+        Some(Record::Want {
+            mirror,
+            interest,
+            asks,
+            producer,
+        }) => {
+            let feed = Feed {
+                worker,
+                mirror,
+                interest,
+            };
+            handle_want(engine, now_ns, producer, feed, &asks);
+        }
+        Some(Record::Gone { mirror }) => handle_gone(engine, worker, mirror),
+        None => debug_assert!(false, "siblings write valid records"),
+    }
+}
+
+/// The mirror with this key, if it is one of a producer of `worker`.
+fn mirror_of(table: &mut Table, worker: u32, mirror: u64) -> Option<(ProducerKey, &mut Producer)> {
+    let key = ProducerKey::from_bits(mirror);
+    let producer = table.producers.get_mut(key)?;
+    let is_ours = matches!(&producer.home, Home::Sibling(one) if one.worker == worker);
+    is_ours.then_some((key, producer))
+}
+
+fn handle_packet(
+    engine: &mut Engine,
+    now_ns: u64,
+    worker: u32,
+    mirror: u64,
+    packet: &FedPacket<'_>,
+) {
+    let Engine { table, config, .. } = engine;
+    let Some((key, producer)) = mirror_of(table, worker, mirror) else {
+        table.links.mark_gone(worker, mirror);
+        return;
+    };
+    let kind = producer.row.kind;
+    let Some(encoding) = producer.encodings.get_mut(usize::from(packet.encoding)) else {
+        return;
+    };
+    let before = encoding.ssrc();
+    encoding.set_ssrc(packet.ssrc, &config.limits, kind);
+    if before.is_some_and(|before| before != packet.ssrc) {
+        receive::handle_restarted(engine, key, packet.encoding);
+    }
+    if let Err(reason) = receive::store_fed(engine, now_ns, key, packet) {
+        engine.drops.count(reason);
+    }
+}
+
+fn handle_state(
+    engine: &mut Engine,
+    now_ns: u64,
+    worker: u32,
+    mirror: u64,
+    active: bool,
+    clock: PublisherClock,
+    states: &[EncodingState],
+) {
+    let table = &mut engine.table;
+    let Some((key, producer)) = mirror_of(table, worker, mirror) else {
+        table.links.mark_gone(worker, mirror);
+        return;
+    };
+    producer.active = active;
+    if let Home::Sibling(mirror) = &mut producer.home {
+        mirror.clock = clock;
+    }
+    producer.scores.clear();
+    producer.scores.extend(states.iter().map(|one| one.score));
+    let mut changed = false;
+    for (encoding, state) in producer.encodings.iter_mut().zip(states) {
+        changed |= encoding.live != state.live;
+        encoding.live = state.live;
+        encoding.told_bps = Some(state.bitrate_bps);
+        if let Some(reception) = encoding.reception.as_mut() {
+            reception.clock = state.clock;
+        }
+    }
+    if changed {
+        engine.select_layers(now_ns, key);
+    }
+}
+
+fn handle_want(engine: &mut Engine, now_ns: u64, id: &str, feed: Feed, asks: &[(u8, u32)]) {
+    let table = &mut engine.table;
+    let Some(key) = table.producer(id) else {
+        return;
+    };
+    let Some(producer) = table.producers.get_mut(key) else {
+        return;
+    };
+    if producer.transport().is_none() {
+        return;
+    }
+    // A worker has one mirror of a producer: another key means that the old one is gone.
+    match producer
+        .feeds
+        .iter_mut()
+        .find(|one| one.worker == feed.worker)
+    {
+        Some(known) => *known = feed,
+        None => producer.feeds.push(feed),
+    }
+    table.links.mark(key);
+    for &(encoding, viewers) in asks {
+        let producer = engine.table.producers.get_mut(key).expect("looked up");
+        if let Some(state) = producer.encodings.get_mut(usize::from(encoding)) {
+            state.keyframes.ask_for(viewers);
+            engine.serve_keyframe(now_ns, key, encoding);
+        }
+    }
+}
+
+fn handle_gone(engine: &mut Engine, worker: u32, mirror: u64) {
+    // Rare, and tables are bounded: no index of feeds is kept.
+    for producer in engine.table.producers.iter_mut() {
+        producer
+            .feeds
+            .retain(|feed| (feed.worker, feed.mirror) != (worker, mirror));
+    }
+}
+
+/// Counts packets that did not get into the staging buffer or the ring.
+pub(super) fn count_lost(engine: &mut Engine, transport: TransportKey, packets: usize) {
+    for _ in 0..packets {
+        engine.count_drop(Some(transport), DropReason::WorkerRingFull);
+    }
+}

@@ -17,7 +17,7 @@ once no log that is kept has been written without it.
 from __future__ import annotations
 
 SPREAD_OVER_WORKERS = 1
-"""A room's transports are placed on the least loaded worker; before, all were on its first one's."""
+"""Transports of a room go to the least loaded worker; before, all went to its first one."""
 
 CURRENT: tuple[int, ...] = (SPREAD_OVER_WORKERS,)
 """All numbers that newly opened rooms have, rising."""

@@ -27,6 +27,7 @@ from actors.core.recordings import record
 from actors.core.room_state import RoomState, TransportEntry, evolve
 from protocol import events
 from protocol.answers import Done, Entered, Joined, PeerView, ProducerView
+from protocol.behaviours import SPREAD_OVER_WORKERS
 from protocol.commands import Command, Consume, CreateTransport, Join, Leave, Produce, Resume
 from protocol.ids import Address, consumer_address, kind_of, producer_address, transport_address
 from protocol.messages import (

@@ -28,6 +28,7 @@ from protocol.orders import (
     Order,
     PlaneInfo,
     Quit,
+    Remove,
     RequestKeyFrame,
     Table,
 )
@@ -306,8 +307,8 @@ def test_idle_strangers_do_not_keep_a_controller_out(path: Path) -> None:
         info_of(controller.ask(HELLO)[0])
 
 
-def test_a_consumer_of_another_workers_producer_is_refused(path: Path) -> None:
-    with running(path), Controller(path) as controller:
+def test_a_consumer_may_be_on_another_worker_than_its_producer(path: Path) -> None:
+    with running(path) as process, Controller(path) as controller:
         results = controller.ask(
             HELLO,
             transport("t-send", 0),
@@ -318,14 +319,23 @@ def test_a_consumer_of_another_workers_producer_is_refused(path: Path) -> None:
             transport("t-send", 1),
             transport("t-far", 2),
         )
-        assert results[1:4] == [None, None, None]
-        codes = [result["error"]["code"] for result in results[4:]]
-        assert codes == [
-            "producer_on_other_worker",
-            "unknown_consumer",
-            "immutable_field",
-            "wrong_worker",
-        ]
+        assert results[1:6] == [None] * 5
+        codes = [result["error"]["code"] for result in results[6:]]
+        assert codes == ["immutable_field", "wrong_worker"]
+        # Who takes the plane over finds each entry once, and may say all again.
+        with Controller(path) as second:
+            assert second.ask(HELLO, rows.producer(), rows.consumer())[1:] == [None, None]
+            table = table_of(second.ask(Describe())[0])
+            assert (table.producers, table.consumers) == (("p",), ("c",))
+            assert second.ask(msgspec.structs.replace(rows.producer(), paused=True)) == [None]
+            # With the publisher's transport all goes that hung on it, on both workers.
+            assert second.ask(Remove(kind="transport", id="t-send")) == [None]
+            table = table_of(second.ask(Describe())[0])
+            assert [one.transport for one in table.transports] == ["t-recv"]
+            assert (table.producers, table.consumers) == ((), ())
+            (result,) = second.ask(rows.consumer())
+            assert result["error"]["code"] == "unknown_producer"
+        assert process.poll() is None
 
 
 def test_a_stale_socket_is_replaced_and_a_living_one_is_not(path: Path) -> None:

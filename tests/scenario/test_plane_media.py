@@ -32,7 +32,7 @@ from protocol.negotiation import (
     router_capabilities,
 )
 from protocol.notices import DtlsStateChanged, IceStateChanged, ProducerActivityChanged
-from protocol.orders import IceCredentials, SetConsumer, SetTransport
+from protocol.orders import IceCredentials, Remove, SetConsumer, SetTransport
 from protocol.rtp_parameters import RtpParameters
 from protocol.transport_parameters import (
     DtlsFingerprint,
@@ -76,21 +76,21 @@ class Bench:
                 await self.news.wait()
 
     async def transport(
-        self, name: str, direction: str, *, role: DtlsRole = "client"
+        self, name: str, direction: str, *, role: DtlsRole = "client", on: int = 0
     ) -> WebRtcTransport:
-        """A transport whose other end is the trio client in this DTLS role."""
+        """A transport of worker `on`; its other end is the trio client in this DTLS role."""
         assert self.plane.info is not None
         ufrag = f"ufrag{name}"
         ice = (IceCredentials(ufrag=ufrag),)
         row = SetTransport(
             transport=name,
-            worker=0,
+            worker=on,
             direction=direction,  # type: ignore[arg-type]
             ice=ice,
             room=self.room,
         )
         self.plane.submit([row])
-        worker = self.plane.info.workers[0]
+        worker = self.plane.info.workers[on]
         created = TransportCreated(
             id=name,
             ice_parameters=IceParameters(username_fragment=ufrag, password=password_of(ufrag)),
@@ -116,7 +116,7 @@ class Bench:
             [
                 SetTransport(
                     transport=name,
-                    worker=0,
+                    worker=on,
                     direction=row.direction,
                     ice=ice,
                     dtls_role=OTHER[role],
@@ -221,6 +221,27 @@ async def test_a_transport_connects_in_either_dtls_role(bench: Bench, role: Dtls
     assert entry.srtp_profile == "AEAD_AES_128_GCM"
     await transport.close()
     await bench.hear(DtlsStateChanged(transport="t", state="closed"))
+
+
+async def test_a_viewer_on_another_worker_sees_and_asks_and_ends_with_its_producer(
+    bench: Bench,
+) -> None:
+    sender, consumable = await bench.publish(await bench.transport("up", "send"), "video/VP8")
+    receiver, row = bench.consume(await bench.transport("down", "recv", on=1), consumable)
+    await receiver.wait_keyframes(1)
+    await receiver.wait_packets(60)
+    assert (receiver.gaps, receiver.duplicates) == (0, 0)
+    asked = sender.keyframe_requests
+    await receiver.send_pli()
+    with trio.fail_after(10):
+        while sender.keyframe_requests == asked:
+            await receiver.wait_packets(receiver.packets + 1)
+    table = await bench.plane.describe()
+    assert {entry.transport: entry.worker for entry in table.transports} == {"up": 0, "down": 1}
+    bench.plane.submit([Remove(kind="producer", id="p")])
+    table = await bench.plane.describe()
+    assert (table.producers, table.consumers) == ((), ())
+    assert await bench.plane.query_stats([row.consumer]) == ()
 
 
 @pytest.mark.parametrize("codec", ["video/VP8", "video/H264", "audio/opus"])

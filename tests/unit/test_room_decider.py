@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from actors.core.decider import Reply, Start, Tell
-from actors.core.room import ROOM_DECIDER
+from actors.core.room import ROOM_DECIDER, TRANSPORTS_TOGETHER
 from protocol import events
 from protocol.answers import Done, Entered, Joined, PeerView, ProducerView
+from protocol.behaviours import SPREAD_OVER_WORKERS
 from protocol.commands import (
     Consume,
     CreateTransport,
@@ -388,20 +389,45 @@ def test_a_transport_is_made_on_a_worker_of_the_plane() -> None:
     assert list(after.state.peers["host"].transports) == [name]
 
 
-def test_rooms_spread_over_workers_and_each_stays_on_one() -> None:
-    room = given(ROOM_DECIDER, OPENED, peer("host"))
+def workers_of_next(room: Given) -> set[int]:
     command = CreateTransport(peer="host", direction="send")
-    chosen = {
+    return {
         room.when(command, entropy=bytes([number]) * 16).events[0].worker for number in range(20)
     }
-    assert chosen == {0, 1}
-    for worker in (0, 1):
-        settled = given(ROOM_DECIDER, OPENED, peer("host"), transport("t", "host", "recv", worker))
-        again = {
-            settled.when(command, entropy=bytes([number]) * 16).events[0].worker
-            for number in range(20)
-        }
-        assert again == {worker}
+
+
+def on_workers(*counts: int, **settings: Any) -> Given:
+    """A room with so many transports on each worker, one after the other."""
+    opened = events.RoomOpened(
+        settings=room_settings(**settings), workers=WORKERS, closes_at_ns=EPOCH_NS + 5 * S
+    )
+    added = [
+        transport(f"t{worker}-{n}", "guest", "recv", worker)
+        for worker, count in enumerate(counts)
+        for n in range(count)
+    ]
+    return given(ROOM_DECIDER, opened, peer("host"), peer("guest"), *added)
+
+
+def test_rooms_begin_on_any_worker_and_a_small_one_stays_there() -> None:
+    spread = (SPREAD_OVER_WORKERS,)
+    assert workers_of_next(on_workers(0, 0, behaviours=spread)) == {0, 1}
+    assert workers_of_next(on_workers(1, 0, behaviours=spread)) == {0}
+    assert workers_of_next(on_workers(0, TRANSPORTS_TOGETHER - 1, behaviours=spread)) == {1}
+
+
+def test_a_large_room_spans_workers_and_loads_them_alike() -> None:
+    spread = (SPREAD_OVER_WORKERS,)
+    full = TRANSPORTS_TOGETHER
+    assert workers_of_next(on_workers(full, 0, behaviours=spread)) == {1}
+    assert workers_of_next(on_workers(full, full - 1, behaviours=spread)) == {1}
+    assert workers_of_next(on_workers(40, 39, behaviours=spread)) == {1}
+    assert workers_of_next(on_workers(39, 40, behaviours=spread)) == {0}
+
+
+def test_rooms_of_before_stay_on_their_first_worker() -> None:
+    assert workers_of_next(on_workers(40, 0)) == {0}
+    assert workers_of_next(on_workers(0, 40)) == {1}
 
 
 def test_a_worker_that_is_no_more_is_not_chosen() -> None:

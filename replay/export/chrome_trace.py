@@ -4,6 +4,8 @@ One track an actor: a slice for its life, within it a slice for each decision wi
 in its arguments, and marks for events. Arrows lead from each decision to those that it caused.
 Times are microseconds since the first envelope. A decision takes no time in the log; its slice is
 as long as there is room before the actor's next one, at most `SLICE_US`, so that it can be seen.
+An arrow's ends lie within their slices, not at their edges: importers sort by time and bind an end
+to the slice that is open then. No effect begins before its cause, or its arrow would be dropped.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from replay.text import payload
 
 SLICE_US = 100.0
 _LEAST_US = 1.0
+_ARROW_US = 0.5
+"""How far within its slice an arrow begins and ends."""
 _PID = 1
 _CLOSING = frozenset(("RoomClosed", "TransportClosed", "ProducerClosed", "ConsumerClosed"))
 
@@ -87,16 +91,19 @@ def _decision(
     """Begin the slice of a message; one that stands alone is told as well."""
     yield from track.flush(at_us)
     begin_us = track.begin_us(at_us)
+    known = decisions.get(envelope.cause) if envelope.cause is not None else None
+    if known is not None:
+        begin_us = max(begin_us, known[1])
     if not track.open:
         track.open = True
         life = {"ph": "B", "cat": "life", "name": track.actor, "args": {}}
         yield life | {"pid": _PID, "tid": track.tid, "ts": begin_us}
     decisions[envelope.position] = (track.tid, begin_us)
-    if envelope.cause is not None and envelope.cause in decisions:
-        tid, from_us = decisions[envelope.cause]
+    if known is not None:
+        tid, from_us = known
         arrow = {"cat": "cause", "name": "causes", "id": envelope.position, "pid": _PID}
-        yield arrow | {"ph": "s", "tid": tid, "ts": from_us}
-        yield arrow | {"ph": "f", "bp": "e", "tid": track.tid, "ts": begin_us}
+        yield arrow | {"ph": "s", "tid": tid, "ts": from_us + _ARROW_US}
+        yield arrow | {"ph": "f", "bp": "e", "tid": track.tid, "ts": begin_us + _ARROW_US}
     track.pending = {
         "ph": "X",
         "cat": "decision",

@@ -22,6 +22,7 @@ from replay.telemetry import Telemetry as Reader
 from replay.telemetry_store import TelemetryStore
 from tests.replay import pcapng_reader
 from tests.scenario.test_plane_media import Bench, bench, password_of
+from tests.support.wireshark import dissect
 
 __all__ = ["bench"]
 pytestmark = pytest.mark.plane
@@ -154,6 +155,48 @@ async def test_a_frozen_recording_shows_what_came_left_and_was_dropped(
     everything += b"".join(frame.payload for frame in (*came, *left))
     for secret in (b"canary", b"ufragup", password_of("ufragup").encode()):
         assert secret not in everything
+
+
+async def test_wireshark_opens_a_recording_and_shows_what_it_says(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.room = "lobby"
+    up = await bench.transport("up", "send")
+    _sender, consumable = await bench.publish(up, "video/VP8")
+    down = await bench.transport("down", "recv")
+    receiver, _row = bench.consume(down, consumable)
+    await receiver.wait_packets(60)
+    await up.send_datagram(bytes([0x80, 96]) + bytes(60))  # cannot be decrypted
+    await receiver.wait_packets(receiver.packets + 20)
+    for position, name, endpoint in ((51, "up", up), (52, "down", down)):
+        capture = await recorded(bench, tmp_path, name, position)
+        path = tmp_path / f"{name}.pcapng"
+        path.write_bytes(capture)
+        _, ours = pcapng_reader.read(capture)
+        shown = await trio.to_thread.run_sync(dissect, path, ("udp.port==10000,rtp",))
+        assert len(shown) == len(ours) > 60
+        for mine, its in zip(ours, shown, strict=True):
+            assert its["frame.comment"] == mine.comment
+            assert its["frame.interface_name"] == name
+            assert its["frame.interface_description"] == (
+                f"transport {name}: operator, position {position}"
+            )
+            assert f"{its['ip.src']}:{its['udp.srcport']}" == mine.source
+            assert f"{its['ip.dst']}:{its['udp.dstport']}" == mine.target
+            assert its["frame.packet_flags_direction"] == f"0x{mine.flags:08x}"
+            assert its["frame.time_epoch"] == f"{mine.at_ns // 10**9}.{mine.at_ns % 10**9:09d}"
+            assert its["ip.checksum.status"] == "1"
+            assert its["_ws.malformed"] == ""
+        media = [one for one in shown if one["rtp.ssrc"]]
+        assert len(media) > 50
+        assert int(media[0]["frame.len"]) > int(media[0]["frame.cap_len"])
+        protocols = {one["_ws.col.Protocol"] for one in shown}
+        assert {"RTP", "RTCP"} <= protocols, protocols
+        assert endpoint.local_port in {
+            int(one[field]) for one in shown for field in ("udp.srcport", "udp.dstport")
+        }
+        if name == "up":
+            assert any("dropped: " in one["frame.comment"] for one in shown)
 
 
 async def test_a_redacted_export_has_no_address_of_a_peer(bench: Bench, tmp_path: Path) -> None:

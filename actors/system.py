@@ -39,6 +39,8 @@ from protocol.refusals import Refusal, RefusalCode
 
 SHUT_DOWN_S = 5.0
 """How long rooms have to close when the server stops, in seconds."""
+RECOVERED_AT_ONCE = 8192
+"""Envelopes of a log that are held in memory while a room is recovered."""
 
 _SESSION_NOT_FOUND = Refusal(RefusalCode.SESSION_NOT_FOUND, "the session is over")
 _ROOM_NOT_FOUND = Refusal(RefusalCode.ROOM_NOT_FOUND, "there is no such room")
@@ -102,16 +104,21 @@ class System:
     async def _recover(self, room: str) -> None:
         """Bring a room back; one whose log is damaged or not understood stays closed.
 
-        Its peers find no session any more. The others go on.
+        Its peers find no session any more. The others go on. Only the last session of the log is
+        read: state begins anew with it, so what stands before (in an archive, maybe) is not missed.
         """
         folding = Rebuild()
         runtime = RoomRuntime(room, self._services)
+        store = self._services.store
         try:
-            for envelope in await self._services.store.read(room):
-                if envelope.kind == "event":
-                    event = event_in(envelope)
-                    folding.apply(Address(envelope.actor), event)
-                    runtime.feed.note(envelope.position, event)
+            after = max(0, await store.session_start(room) - 1)
+            while envelopes := await store.read(room, after, limit=RECOVERED_AT_ONCE):
+                after = envelopes[-1].position
+                for envelope in envelopes:
+                    if envelope.kind == "event":
+                        event = event_in(envelope)
+                        folding.apply(Address(envelope.actor), event)
+                        runtime.feed.note(envelope.position, event)
             states = folding.states()
             if states:
                 self._add(runtime)

@@ -77,6 +77,19 @@ def story(
 
 def _effects(reader: LogReader, room: str, root: Envelope, end: int, progress: Progress) -> Link:
     tree = Link(root, [])
+    known = reader.effects(room, root.position, end)
+    caused_by = _scanned(reader, room, root, end, progress) if known is None else dict(known)
+    links = {root.position: tree}
+    for envelope in _some(reader, room, caused_by):
+        link = links[envelope.position] = Link(envelope, [])
+        links[caused_by[envelope.position]].effects.append(link)
+    return tree
+
+
+def _scanned(
+    reader: LogReader, room: str, root: Envelope, end: int, progress: Progress
+) -> dict[int, int]:
+    """Position and cause of all that followed, found by looking at everything behind the root."""
     caused_by: dict[int, int] = {}
     reached = {root.position}
     for position, cause in reader.causes(room, root.position, end):
@@ -85,11 +98,7 @@ def _effects(reader: LogReader, room: str, root: Envelope, end: int, progress: P
             caused_by[position] = cause
         if not position & 0xFFFF:
             progress(position)
-    links = {root.position: tree}
-    for envelope in _some(reader, room, caused_by):
-        link = links[envelope.position] = Link(envelope, [])
-        links[caused_by[envelope.position]].effects.append(link)
-    return tree
+    return caused_by
 
 
 def _one(reader: LogReader, room: str, position: int) -> Envelope:

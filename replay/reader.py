@@ -27,10 +27,12 @@ from replay.store.sqlite_read import (
     find_room,
     heads_damage,
     read_some,
+    session_start,
     snapshot,
     survey,
 )
 from replay.store.stretches import Archives, Stretch, stretch_at, stretches_of
+from replay.store.ways import effects, knows_effects
 
 _CAUSES_AT_ONCE = 50_000
 
@@ -148,22 +150,17 @@ class LogReader:
         return Place(position, self._time(found.room_id, position)), found.damage
 
     def session_start(self, room: str) -> Place:
-        """Tell where the last session begins: its `OpenRoom`. Goes through the whole log.
+        """Tell where the last session begins: its `OpenRoom`.
 
-        Raises `UnknownRoom`.
+        Raises `UnknownRoom`. In a file of an older release, which lacks the index of that, it goes
+        through the whole session.
         """
         found = self._found(room)
-        row = self._row(
-            "SELECT max(position) FROM envelope WHERE room_id = ? AND position <= ? "
-            "AND actor = 'room' AND type = 'OpenRoom'",
-            found.room_id,
-            found.head.position,
-        )
-        position = 0 if row is None or row[0] is None else int(row[0])
-        left = self.stretches(room)
-        if left and position <= left[-1].first:
-            position = left[-1].first  # a stretch is a session
-        position = position or min(1, found.head.position)
+        try:
+            with snapshot(self._connection):
+                position = session_start(self._connection, found.room_id, found.head.position)
+        except sqlite3.Error as error:
+            raise translated_read(error, room, None) from error
         return Place(position, self._time(found.room_id, position))
 
     def stretches(self, room: str) -> list[Stretch]:
@@ -231,6 +228,22 @@ class LogReader:
             if len(rows) < _CAUSES_AT_ONCE:
                 return
             after = rows[-1][0]
+
+    def effects(self, room: str, root: int, up_to: int) -> list[tuple[int, int]] | None:
+        """Tell position and cause of all that followed from a message, in order, unchecked.
+
+        None where that takes a scan (see `causes`): in an archive, or a file of an older release.
+        """
+        try:
+            with snapshot(self._connection):
+                room_id = find_room(self._connection, room)
+                if stretch_at(self._connection, room_id, root) is not None:
+                    return None
+                if not knows_effects(self._connection):
+                    return None
+                return effects(self._connection, room_id, root, up_to)
+        except sqlite3.Error as error:
+            raise translated_read(error, room, None) from error
 
     def some(self, room: str, positions: Collection[int]) -> list[Envelope]:
         """Give the envelopes at some positions, in order, each checked against the hash before it.

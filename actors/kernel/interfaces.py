@@ -51,8 +51,13 @@ class Store(Protocol):
         *,
         actor: str | None = None,
         types: Sequence[str] | None = None,
+        limit: int | None = None,
     ) -> list[Envelope]:
-        """Durable envelopes in order of position."""
+        """Durable envelopes in order of position, at most `limit`."""
+        ...
+
+    async def session_start(self, room: str) -> int:
+        """Position at which the room's last session begins; 0 if there is none."""
         ...
 
 

@@ -194,6 +194,13 @@ class EventStore(Protocol):
         """
         ...
 
+    async def session_start(self, room: str) -> int:
+        """Tell where the last session of a room begins: its last `OpenRoom`, or position 1.
+
+        0 for an unknown room. Raises `LogDamaged` if the database cannot tell.
+        """
+        ...
+
     async def head(self, room: str) -> Head:
         """Tell the durable end of the room; position 0 and `genesis` for an unknown one.
 

@@ -92,6 +92,15 @@ class MemoryStore:
         for start in range(0, len(found), batch):
             yield found[start : start + batch]
 
+    async def session_start(self, room: str) -> int:
+        """See `EventStore.session_start`."""
+        await trio.lowlevel.checkpoint()
+        log = self._logs.get(room, [])
+        for envelope in reversed(log):
+            if (envelope.kind, envelope.actor, envelope.type) == ("message", "room", "OpenRoom"):
+                return envelope.position
+        return min(1, len(log))
+
     async def head(self, room: str) -> Head:
         """See `EventStore.head`."""
         await trio.lowlevel.checkpoint()

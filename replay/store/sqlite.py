@@ -47,12 +47,14 @@ from replay.store.interface import BATCH_ENVELOPES, Head, Receipt, RoomSummary
 from replay.store.ledger import PENDING_ENVELOPES_MAX, Append, Ledger, Tally
 from replay.store.sqlite_file import (
     FILE_NAME,
+    add_indexes,
     connect_reader,
     connect_writer,
     translated,
+    translated_read,
     try_writing,
 )
-from replay.store.sqlite_read import RoomFound, Walk, heads_damage, survey
+from replay.store.sqlite_read import RoomFound, Walk, heads_damage, session_start, snapshot, survey
 from replay.store.sqlite_writer import Writer
 from replay.store.stretches import Archives
 
@@ -180,6 +182,18 @@ class SqliteStore:
         walk = self._walk(room, after, up_to, actor=actor, types=types, batch=batch)
         while envelopes := await self.in_reader(walk.step):
             yield envelopes
+
+    async def session_start(self, room: str) -> int:
+        """See `EventStore.session_start`."""
+        end = self._ledger.head(room).position
+        return await self.in_reader(partial(self._session_start, room, end))
+
+    def _session_start(self, room: str, end: int, connection: sqlite3.Connection) -> int:
+        try:
+            with snapshot(connection):
+                return session_start(connection, self._room_ids.get(room), end)
+        except sqlite3.Error as error:
+            raise translated_read(error, room, None) from error
 
     async def head(self, room: str) -> Head:
         """See `EventStore.head`."""
@@ -357,6 +371,7 @@ def _open(directory: Path) -> _Opened:
             if any(found.damage is not None for found in rooms.values()):
                 _keep(directory / f"{FILE_NAME}-wal")
             try_writing(connection)
+            add_indexes(connection)
             ends = {room: found.head for room, found in rooms.items() if found.damage is None}
             heads = HeadsFile(directory, known | ends)
             sync_directory(directory)

@@ -18,6 +18,7 @@ from replay.store.interface import BATCH_ENVELOPES, Head, RoomSummary
 from replay.store.sqlite_file import translated_read
 from replay.store.stretches import Archives, Stretch, base_of, stretch_at, stretches_of
 from replay.store.walk import WRONG_HASH, follow_positions, follow_rows
+from replay.store.ways import last_opening
 
 TAIL_ENVELOPES = 256
 """How much of the end of an open room's log is checked at opening."""
@@ -387,6 +388,18 @@ class Walk:
                     error, self._room, None if self._conditions else wrong
                 )
             return rows
+
+
+def session_start(connection: sqlite3.Connection, room_id: int | None, end: int) -> int:
+    """Find where the last session up to `end` begins; 0 in an empty log. Raises `sqlite3.Error`.
+
+    A stretch that left the database is a session.
+    """
+    position = last_opening(connection, room_id, end) or 0
+    left = stretches_of(connection, room_id)
+    if left and position <= left[-1].last:
+        return left[-1].first
+    return position or min(1, end)
 
 
 @contextlib.contextmanager

@@ -222,6 +222,17 @@ class StoreContract:
         await store.append("a", 5, [draft(6, type="RoomOpened")])
         assert await is_open()
 
+    async def test_the_last_session_begins_with_the_last_opening_of_the_room(self, store):
+        opening = draft(kind="message", type="OpenRoom")
+        assert await store.session_start("a") == 0
+        await store.append("a", 0, drafts(2))
+        assert await store.session_start("a") == 1
+        await store.append("a", 2, [opening, draft(3), opening, draft(4, type="OpenRoom")])
+        await store.append("a", 6, [draft(5, kind="message", type="OpenRoom", actor="peer")])
+        await store.append("b", 0, [draft(6), opening])
+        assert await store.session_start("a") == 5
+        assert await store.session_start("b") == 2
+
     async def test_a_failed_append_leaves_nothing_and_the_next_takes_its_place(self, store):
         kept = await store.append("lobby", 0, drafts(2))
         store.fail_next_append(StoreFull("no space"))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 
 import pytest
 
 from protocol import codec
 from protocol.envelope import Draft, genesis, seal
 from protocol.ids import ROOM
-from protocol.messages import SocketLost
+from protocol.messages import PlaneStarted, SocketLost
+from replay.causes import story, tree_map
 from replay.explain import because, sentence
+from replay.reader import LogReader
 from tests.replay.conftest import Commands
 from tests.replay.samples import TYPES, sample
-from tests.replay.sessions import Session, call, store
+from tests.replay.sessions import WORKERS, Session, call, store
 
 
 def envelope_of(value, actor="consumer/c_1", **more):
@@ -152,3 +155,61 @@ def test_why_takes_any_instant_and_refuses_what_is_none(left):
     assert "nothing at position 0" in run.fails("why", "lobby", 0)
     assert "past the end" in run.fails("why", "lobby", 99999)
     assert "no room 'attic'" in run.fails("why", "attic", 1)
+
+
+def without_index(directory):
+    with sqlite3.connect(directory / "events.sqlite3") as database:
+        database.execute("DROP INDEX envelope_effect")
+        database.execute("DROP INDEX envelope_opening")
+    database.close()
+
+
+def test_effects_are_the_same_with_the_index_and_by_a_scan(tmp_path):
+    session, _ = leaving()
+    indexed = store(tmp_path / "indexed", session)
+    scanned = store(tmp_path / "scanned", session)
+    without_index(scanned)
+    with LogReader(indexed) as quick, LogReader(scanned) as slow:
+        assert quick.effects("lobby", 1, session.position) is not None
+        assert slow.effects("lobby", 1, session.position) is None
+        assert quick.session_start("lobby") == slow.session_start("lobby")
+        for position in range(1, session.position + 1):
+            for end in (session.position, position + 5):
+                told = [
+                    tree_map(story(reader, "lobby", position, end).effects)
+                    for reader in (quick, slow)
+                ]
+                assert told[0] == told[1]
+
+
+def test_an_older_log_gets_its_indexes_when_a_server_opens_it(tmp_path):
+    session, _ = leaving()
+    directory = store(tmp_path / "data", session)
+    without_index(directory)
+    store(directory, session)
+    with LogReader(directory) as reader:
+        assert reader.effects("lobby", 1, session.position) is not None
+
+
+def test_effects_in_a_long_log_are_found_without_going_through_it(tmp_path):
+    session, _ = leaving()
+    lost = next(n for n, d in enumerate(session.drafts, 1) if d.type == "SocketLost")
+    expected = story_of(store(tmp_path / "short", session), lost)
+    for _ in range(20_000):
+        session.tell(ROOM, PlaneStarted(workers=WORKERS))
+    directory = store(tmp_path / "long", session)
+    steps = 0
+
+    def count():
+        nonlocal steps
+        steps += 1
+
+    with LogReader(directory) as reader:
+        reader._connection.set_progress_handler(count, 1000)
+        assert tree_map(story(reader, "lobby", lost, session.position).effects) == expected
+        assert 0 < steps < 100, "a scan of the whole log takes thousands"
+
+
+def story_of(directory, position):
+    with LogReader(directory) as reader:
+        return tree_map(story(reader, "lobby", position, reader.end("lobby")[0].position).effects)

@@ -19,8 +19,10 @@ What OpenSSL leaves to its user, and this module does:
   handshake. The first is dropped here; for the second, callers hand over only
   what came from a tuple that ICE verified. Once connected, alerts in the clear
   are dropped as well.
-- Late handshake records of a peer that missed our last flight are fed to
-  OpenSSL also after completion, which makes it send that flight again.
+- Once connected, OpenSSL's connection is let go, for it takes some 96 KB: what
+  is left to do, goodbyes and our last flight once more for a peer that missed
+  it, is done here (`media.dtls_alerts`). Only a cipher that is not known there
+  keeps it.
 - OpenSSL's own clock times the retransmissions: 1 s, then doubled.
 """
 
@@ -36,6 +38,7 @@ from msgspec import Struct
 from OpenSSL import SSL, crypto
 
 from media.certificate import SRTP_PROFILES, DtlsCertificate
+from media.dtls_alerts import CLOSE_NOTIFY, AlertKeys, alert_keys
 from protocol.orders import SrtpProfile
 
 DtlsRole = Literal["client", "server"]
@@ -56,11 +59,14 @@ HANDSHAKE_RECORDS_MAX = 512
 A handshake takes about ten; the rest is for retransmissions and small fragments."""
 LATE_RECORDS_PER_SECOND_MAX = 100
 """Records of a connected peer that are looked at in each second; the rest is dropped."""
+LAST_FLIGHTS_PER_SECOND_MAX = 4
+"""How often in a second a peer is sent our last flight again."""
 HANDSHAKE_MESSAGE_BYTES_MAX = 64 * 1024
 
 _RECORD_HEADER = 13
 _FRAGMENT_HEADER = 12
 _ALERT, _HANDSHAKE = 21, 22
+_FATAL = 2
 _CONTENT_TYPES = frozenset({20, _ALERT, _HANDSHAKE, 23})
 _VERSIONS = frozenset({b"\xfe\xff", b"\xfe\xfd"})
 _STRONGEST_FIRST = tuple(sorted(X509_DIGEST_ALGORITHMS, reverse=True))
@@ -122,13 +128,16 @@ class DtlsConnection:
         self._context = context
         self._clock = clock
         self._expected = _Expected(remote_fingerprints)
-        self._ssl = context._connection()
+        self._ssl: SSL.Connection | None = context._connection()
         self._ssl.set_app_data(self._expected)
+        self._alerts: AlertKeys | None = None
+        self._last_flight: tuple[bytes, ...] = ()
         self._outgoing: list[bytes] = []
         self._fails_at_ns = 0
         self._handshake_records = 0
         self._late_second = -1
         self._late_records = 0
+        self._last_flights = 0
         self._keys: SrtpKeys | None = None
 
     def __repr__(self) -> str:
@@ -140,10 +149,11 @@ class DtlsConnection:
             return
         self.state = "connecting"
         self._fails_at_ns = self._clock() + HANDSHAKE_TIMEOUT_NS
+        connection = self._openssl
         if self.role == "client":
-            self._ssl.set_connect_state()
+            connection.set_connect_state()
         else:
-            self._ssl.set_accept_state()
+            connection.set_accept_state()
         self._advance()
 
     def handle_datagram(self, datagram: bytes) -> None:
@@ -156,7 +166,10 @@ class DtlsConnection:
         if not records or not self._count(len(records)):
             self.datagrams_dropped += 1
             return
-        self._ssl.bio_write(b"".join(records))
+        if self._alerts is not None:
+            self._take_late(records, self._alerts)
+            return
+        self._openssl.bio_write(b"".join(records))
         self._advance()
 
     def handle_timeout(self) -> None:
@@ -167,7 +180,7 @@ class DtlsConnection:
             self._fail("timeout")
             return
         try:
-            self._ssl.DTLSv1_handle_timeout()
+            self._openssl.DTLSv1_handle_timeout()
         except SSL.Error:
             self._fail("timeout")
         self._collect()
@@ -188,7 +201,7 @@ class DtlsConnection:
         """When to call `handle_timeout`, on the connection's clock; None: never."""
         if self.state != "connecting":
             return None
-        remaining_s: float | None = self._ssl.DTLSv1_get_timeout()
+        remaining_s: float | None = self._openssl.DTLSv1_get_timeout()
         if remaining_s is None:
             return self._fails_at_ns
         return min(self._clock() + int(remaining_s * 1e9), self._fails_at_ns)
@@ -208,21 +221,53 @@ class DtlsConnection:
             return True
         second = self._clock() // 1_000_000_000
         if second != self._late_second:
-            self._late_second, self._late_records = second, 0
+            self._late_second, self._late_records, self._last_flights = second, 0, 0
         self._late_records += records
         return self._late_records <= LATE_RECORDS_PER_SECOND_MAX
 
     def _advance(self) -> None:
         """Let OpenSSL work on what it was given."""
-        if self.state == "connecting":
+        connecting = self.state == "connecting"
+        if connecting:
             self._shake_hands()
         if self.state == "connected":
             self._read_late_records()
         self._collect()
+        if connecting and self.state == "connected":
+            self._let_go()
+
+    @property
+    def _openssl(self) -> SSL.Connection:
+        assert self._ssl is not None, "let go of once connected"
+        return self._ssl
+
+    def _let_go(self) -> None:
+        """Keep what is needed once the handshake is done, and free OpenSSL's connection."""
+        self._alerts = alert_keys(self._openssl, is_client=self.role == "client")
+        if self._alerts is not None:
+            if self.role == "server":
+                self._last_flight = tuple(self._outgoing)
+            self._ssl = None
+
+    def _take_late(self, records: Sequence[bytes], alerts: AlertKeys) -> None:
+        """Look for goodbyes, and for a handshake that goes on as our last flight was lost."""
+        for record in records:
+            alert = alerts.open(record)
+            if alert is not None and alert[0] == _FATAL:
+                self.state = "closed"
+            elif alert == CLOSE_NOTIFY:
+                self._say_goodbye()
+                self.state = "closed"
+            if self.state == "closed":
+                return
+        if any(record[0] == _HANDSHAKE for record in records):
+            self._last_flights += 1
+            if self._last_flights <= LAST_FLIGHTS_PER_SECOND_MAX:
+                self._outgoing += self._last_flight
 
     def _shake_hands(self) -> None:
         try:
-            self._ssl.do_handshake()
+            self._openssl.do_handshake()
         except SSL.WantReadError:
             return
         except SSL.Error as error:
@@ -242,7 +287,7 @@ class DtlsConnection:
         """Read until OpenSSL wants more. Application data is not ours: it is dropped."""
         while self.state == "connected":
             try:
-                self._ssl.recv(DATAGRAM_BYTES_MAX)
+                self._openssl.recv(DATAGRAM_BYTES_MAX)
             except SSL.WantReadError:
                 return
             except SSL.ZeroReturnError:
@@ -264,14 +309,14 @@ class DtlsConnection:
         return "protocol_error"
 
     def _export_keys(self) -> SrtpKeys | None:
-        selected = self._ssl.get_selected_srtp_profile()
+        selected = self._openssl.get_selected_srtp_profile()
         for name in self._context.profiles:
             profile = SRTP_PROFILES[name]
             if profile.openssl_profile == selected:
                 break
         else:
             return None
-        material = self._ssl.export_keying_material(
+        material = self._openssl.export_keying_material(
             b"EXTRACTOR-dtls_srtp", 2 * (profile.key_length + profile.salt_length)
         )
         ours = 0 if self.role == "client" else 1
@@ -285,8 +330,11 @@ class DtlsConnection:
         self.state, self.reason = "failed", reason
 
     def _say_goodbye(self) -> None:
+        if self._alerts is not None:
+            self._outgoing.append(self._alerts.seal(CLOSE_NOTIFY))
+            return
         try:
-            self._ssl.shutdown()
+            self._openssl.shutdown()
         except SSL.Error:
             return
         finally:
@@ -297,7 +345,7 @@ class DtlsConnection:
         written = bytearray()
         while True:
             try:
-                written += self._ssl.bio_read(65536)
+                written += self._openssl.bio_read(65536)
             except SSL.Error:
                 break
         datagram = b""

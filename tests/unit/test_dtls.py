@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import random
 import time
+from typing import Any
 
 import pytest
 import trio
 
+from media.certificate import DtlsCertificate
 from media.dtls import (
     DATAGRAM_BYTES_MAX,
     HANDSHAKE_RECORDS_MAX,
     HANDSHAKE_TIMEOUT_NS,
+    LAST_FLIGHTS_PER_SECOND_MAX,
     LATE_RECORDS_PER_SECOND_MAX,
     MTU,
     DtlsConnection,
     DtlsContext,
 )
+from media.dtls_alerts import AlertKeys, alert_keys
 from protocol.orders import SrtpProfile
 from tests.unit.dtls_pair import Pair, contexts
 
@@ -292,6 +296,69 @@ def test_close_notify_closes_the_other_side_and_answers_once() -> None:
     assert pair.client.reason is None
     pair.client.handle_datagram(ALERT_IN_CLEAR)
     assert pair.client.poll_datagrams() == []
+
+
+@pytest.mark.parametrize("closer", ["client", "server"])
+@pytest.mark.parametrize("keeper", ["client", "server", "nobody"])
+@pytest.mark.parametrize(
+    "suite",
+    [
+        b"ECDHE-ECDSA-AES128-GCM-SHA256",
+        b"ECDHE-ECDSA-AES256-GCM-SHA384",
+        b"ECDHE-ECDSA-CHACHA20-POLY1305",
+        b"ECDHE-ECDSA-AES128-SHA",
+    ],
+)
+def test_goodbyes_are_understood_with_openssl_and_without(
+    suite: bytes, keeper: str, closer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One side keeps OpenSSL's connection, so that what the other seals and opens is checked."""
+
+    def keys(connection: Any, *, is_client: bool) -> AlertKeys | None:
+        if keeper == ("client" if is_client else "server"):
+            return None
+        return alert_keys(connection, is_client=is_client)
+
+    monkeypatch.setattr("media.dtls.alert_keys", keys)
+    client = DtlsContext(DtlsCertificate.generate())
+    client._ssl.set_cipher_list(suite)
+    pair = Pair(client=client).start().exchange()
+    assert pair.states == ("connected", "connected")
+    for side, connection in (("client", pair.client), ("server", pair.server)):
+        kept = connection._ssl is not None
+        assert kept is (side == keeper or suite.endswith(b"-SHA"))
+    (pair.client if closer == "client" else pair.server).close()
+    pair.exchange()
+    assert pair.states == ("closed", "closed")
+
+
+def test_an_alert_that_was_tampered_with_closes_nothing() -> None:
+    pair = Pair().start().exchange()
+    pair.client.close()
+    (goodbye,) = pair.client.poll_datagrams()
+    for at in range(3, len(goodbye)):
+        forged = bytearray(goodbye)
+        forged[at] ^= 1
+        pair.server.handle_datagram(bytes(forged))
+        assert pair.server.state == "connected"
+    pair.server.handle_datagram(goodbye)
+    assert pair.server.state == "closed"
+
+
+def test_the_last_flight_is_sent_again_but_not_without_end() -> None:
+    now_ns = 0
+    pair = Pair(clock=lambda: now_ns).start().exchange()
+    late = bytes.fromhex("16fefd0001000000000005000a") + bytes(10)
+
+    def flights() -> int:
+        pair.server.handle_datagram(late)
+        return len(pair.server.poll_datagrams())
+
+    assert sum(flights() for _ in range(50)) == LAST_FLIGHTS_PER_SECOND_MAX
+    now_ns += 1_000_000_000
+    assert flights() == 1
+    pair.client.handle_datagram(late)
+    assert pair.client.poll_datagrams() == []  # the server's flight was the last one
 
 
 def test_secrets_are_in_no_repr() -> None:

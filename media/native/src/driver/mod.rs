@@ -11,8 +11,8 @@
 //!   sends meanwhile stays in its socket (backpressure).
 //! - Datagrams in: the socket's receive buffer; when it is full the kernel drops
 //!   the newest, and NACK recovers media.
-//! - Datagrams out: the socket's send buffer; when it stays full for
-//!   [`SEND_WAIT_MAX`], the datagram is dropped and counted.
+//! - Datagrams out: the socket's send buffer; when it is full, one drain waits
+//!   [`SEND_WAIT_MAX`] in all, then drops and counts what finds no room.
 //! - Records to other workers: a ring each way; what does not fit is lost if it
 //!   is a packet (counted), and told again if it is state. See [`rings`].
 //! - Notices: see [`notices::NoticeQueue`].
@@ -29,5 +29,5 @@ pub use worker::{Clock, Command, Seat, Worker, WorkerGone};
 /// Batches of orders that may wait for a worker.
 pub const ORDER_BATCHES_MAX: usize = 16;
 
-/// How long a full send buffer is waited for before the datagram is dropped.
+/// How long a full send buffer is waited for in one drain before datagrams are dropped.
 pub const SEND_WAIT_MAX: Duration = Duration::from_millis(10);

@@ -6,7 +6,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
@@ -17,6 +17,9 @@ const BUFFER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Bytes that one receive may bring: a whole GRO train.
 const RECEIVE_BYTES: usize = 65_536;
+
+/// What a wait for room in the send buffer takes from a sender's patience at least.
+const WAIT_MIN: Duration = Duration::from_micros(100);
 
 /// Messages taken from the kernel in one call.
 const MESSAGES: usize = if BATCH_SIZE < 16 { BATCH_SIZE } else { 16 };
@@ -201,12 +204,14 @@ impl Outlet {
     }
 
     /// Sends `contents`, cut into datagrams of `segment_size` if that is given.
+    ///
+    /// While the kernel's buffer is full, waits as long as `patience` lasts, and takes from it.
     pub fn send(
         &mut self,
         destination: SocketAddr,
         contents: &[u8],
         segment_size: Option<usize>,
-        wait_max: Duration,
+        patience: &mut Duration,
     ) -> Sent {
         let transmit = Transmit {
             destination,
@@ -215,14 +220,15 @@ impl Outlet {
             segment_size,
             src_ip: None,
         };
-        let mut waited = false;
         loop {
             match self.state.try_send((&*self.socket).into(), &transmit) {
                 Ok(()) => return Sent::Taken,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !waited => {
-                    waited = true;
-                    let _ = self.writable.poll(&mut self.events, Some(wait_max));
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !patience.is_zero() => {
+                    let began = Instant::now();
+                    let _ = self.writable.poll(&mut self.events, Some(*patience));
+                    let waited = began.elapsed().max(WAIT_MIN);
+                    *patience = patience.saturating_sub(waited);
                 }
                 Err(_) => return Sent::Lost,
             }

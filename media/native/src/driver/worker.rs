@@ -366,6 +366,7 @@ impl Drain {
         // Only a closed descriptor refuses to wake: the plane ends then.
         let _ = rings.wake();
         let segments_max = self.outlet.segments_max();
+        let mut patience = SEND_WAIT_MAX;
         while let Some(transmit) = engine.poll_transmit(segments_max) {
             let Transmit {
                 remote,
@@ -374,7 +375,7 @@ impl Drain {
             } = transmit;
             let sent = self
                 .outlet
-                .send(remote, contents, segment_size, SEND_WAIT_MAX);
+                .send(remote, contents, segment_size, &mut patience);
             if sent == Sent::Lost {
                 engine.handle_send_lost();
             }

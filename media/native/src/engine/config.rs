@@ -55,6 +55,11 @@ pub struct Limits {
     pub tuples_per_transport_max: usize,
     /// DTLS datagrams of one transport that are passed on in a second.
     pub dtls_per_second_max: u32,
+    /// RTP packets of one publisher that are taken in a second: some 90 Mbit/s of full ones. What is
+    /// beyond is dropped before it is decrypted, for each would be sent to all viewers.
+    pub media_packets_per_second_max: u32,
+    /// RTCP packets of one transport that are taken in a second.
+    pub rtcp_packets_per_second_max: u32,
     /// STUN error responses of the whole engine in a second.
     pub stun_errors_per_second_max: u32,
     /// Notices that wait for `poll_notice`; the oldest one leaves.
@@ -81,6 +86,8 @@ impl Default for Limits {
             learned_per_producer_max: 64,
             tuples_per_transport_max: 8,
             dtls_per_second_max: 100,
+            media_packets_per_second_max: 10_000,
+            rtcp_packets_per_second_max: 2_000,
             stun_errors_per_second_max: 50,
             notices_max: 16_384,
             cache_bytes_max: 2 * 1024 * 1024,

@@ -125,6 +125,10 @@ drop_reasons! {
     TupleStolen => "tuple_stolen",
     /// More DTLS than a handshake needs.
     DtlsFlood => "dtls_flood",
+    /// More media than one publisher may send.
+    MediaFlood => "media_flood",
+    /// More RTCP than one transport may send.
+    RtcpFlood => "rtcp_flood",
     /// Media before the handshake is done.
     SrtpNotReady => "srtp_not_ready",
     /// SRTP that does not authenticate.

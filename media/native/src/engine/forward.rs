@@ -1,7 +1,7 @@
 //! The fan-out: pending packets of a producer to all of its viewers.
 //!
-//! Producers that have pending packets stand in line. One batch is taken at a
-//! time and served viewer by viewer, as many as fit the send buffer: a run of
+//! Producers that have pending packets stand in line, and each is served with a
+//! bounded number of them before the next. One batch is taken at a time and served viewer by viewer, as many as fit the send buffer: a run of
 //! packets to one viewer is one transmit. The buffer then empties through
 //! `poll_transmit`, and the next viewers follow. So the send buffer stays small
 //! enough for the processor's cache, however many viewers there are.
@@ -18,6 +18,9 @@ use crate::recorder::{Ring, Slab};
 
 /// Pending packets of one producer; more are dropped, for the caller did not drain.
 pub(crate) const PENDING_MAX: usize = 128;
+
+/// Packets that one producer is served with before another one that waits has its turn.
+const TURN_MAX: usize = 32;
 
 /// Pending packets in all after which the caller is to drain.
 const DRAIN_AT: usize = 64;
@@ -194,8 +197,13 @@ fn fill(engine: &mut Engine, segments_max: usize) -> bool {
         let Some(producer) = table.producers.get_mut(key) else {
             return true;
         };
-        let spare = std::mem::take(&mut fanout.spare);
-        let batch = std::mem::replace(&mut producer.pending, spare);
+        let mut batch = std::mem::take(&mut fanout.spare);
+        if fanout.line.is_empty() || producer.pending.len() <= TURN_MAX {
+            std::mem::swap(&mut batch, &mut producer.pending);
+        } else {
+            batch.extend(producer.pending.drain(..TURN_MAX));
+            fanout.line.push_back(key);
+        }
         fanout.waiting = fanout.waiting.saturating_sub(batch.len());
         fanout.batch = Some((key, batch, 0));
     }

@@ -310,7 +310,9 @@ impl Engine {
 
     /// Says that the last transmit could not be sent.
     pub fn handle_send_lost(&mut self) {
-        self.count_drop(self.last_transport, DropReason::SendBufferFull);
+        for _ in 0..self.last_count {
+            self.count_drop(self.last_transport, DropReason::SendBufferFull);
+        }
         self.record_lost();
     }
 

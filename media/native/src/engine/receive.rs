@@ -56,6 +56,9 @@ pub(super) fn handle_rtp(engine: &mut Engine, now_ns: u64, key: TransportKey, da
     if !transport.is_publisher() {
         return transport.drop(DropReason::UnexpectedMedia);
     }
+    if !transport.media_budget.take(now_ns) {
+        return transport.drop(DropReason::MediaFlood);
+    }
     let Some(srtp) = transport.srtp.as_mut() else {
         return transport.drop(DropReason::SrtpNotReady);
     };

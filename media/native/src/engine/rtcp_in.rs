@@ -27,6 +27,11 @@ pub(super) fn handle_rtcp(engine: &mut Engine, now_ns: u64, key: TransportKey, d
         .transports
         .get_mut(key)
         .expect("tuples name living transports");
+    if !transport.rtcp_budget.take(now_ns) {
+        transport.drop(DropReason::RtcpFlood);
+        engine.scratch = scratch;
+        return;
+    }
     let unprotected = match transport.srtp.as_mut() {
         None => Err(DropReason::SrtpNotReady),
         Some(srtp) => {

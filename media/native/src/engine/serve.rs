@@ -298,6 +298,7 @@ impl Work<'_> {
         for sequence in first.sequence + 1..=last {
             let has_its_turn = later
                 .iter()
+                .chain(&self.producer.pending)
                 .any(|one| (one.encoding, one.sequence) == (first.encoding, sequence));
             if has_its_turn || !fanout.has_room(self.batch.len()) {
                 continue;

@@ -44,6 +44,8 @@ pub(crate) struct Transport {
     pub(crate) counters: TransportCounters,
     pub(crate) ring: Ring,
     pub(crate) dtls_budget: Budget,
+    pub(crate) media_budget: Budget,
+    pub(crate) rtcp_budget: Budget,
     pub(crate) consent_timer: Armed,
     pub(crate) tick_timer: Armed,
     /// SSRC of our own RTCP.
@@ -79,6 +81,8 @@ impl Transport {
             counters: TransportCounters::default(),
             ring: Ring::default(),
             dtls_budget: Budget::new(limits.dtls_per_second_max),
+            media_budget: Budget::new(limits.media_packets_per_second_max),
+            rtcp_budget: Budget::new(limits.rtcp_packets_per_second_max),
             consent_timer: Armed::default(),
             tick_timer: Armed::default(),
             rtcp_ssrc,

@@ -5,6 +5,7 @@ mod support;
 mod activity_and_reports;
 mod bounds;
 mod demultiplexing;
+mod fairness;
 mod forged_and_replayed;
 mod forwarding;
 mod ice_restart;

@@ -33,7 +33,7 @@ from protocol.messages import (
     PlaneStopped,
     RoomSettings,
 )
-from protocol.notices import DtlsStateChanged, IceStateChanged, Notice, PlaneLost
+from protocol.notices import AudioLevels, DtlsStateChanged, IceStateChanged, Notice, PlaneLost
 from protocol.orders import PlaneInfo, Remove, Table, TransportEntry, WorkerInfo
 from protocol.refusals import Refusal, RefusalCode
 
@@ -232,6 +232,11 @@ class System:
 
     def take_notice(self, notice: Notice) -> None:
         """Post a notice to the actor that it is about; dropped if that one has ended."""
+        if isinstance(notice, AudioLevels):
+            runtime = self._rooms.get(notice.room)
+            if runtime is not None:
+                runtime.hear(notice)
+            return
         address = _about(notice)
         home = self._homes.get(address)
         if home is not None:

@@ -73,7 +73,10 @@ class Attachment:
         self._early = None
 
     def _deliver(self, told: Told) -> None:
-        if self._early is None:
+        if told.passing:
+            if self._early is None:
+                self._put(told)
+        elif self._early is None:
             self._tell(told)
         elif len(self._early) < EARLY_MAX:
             self._early.append(told)
@@ -84,8 +87,7 @@ class Attachment:
         if told.position <= self._told_up_to:
             return
         self._told_up_to = told.position
-        if not self._outbox.put(told.frame(self._subprotocol), urgent=False):
-            self._close(CloseCode.TOO_SLOW, "notifications are not read fast enough")
+        if not self._put(told):
             return
         name, data, _ = told.notification
         if name == "roomClosed":
@@ -93,3 +95,10 @@ class Attachment:
         elif name == "peerLeft" and data["peer"] == self.peer:
             self.left = True
             self._close(CloseCode.EVICTED, "the peer was removed from the room")
+
+    def _put(self, told: Told) -> bool:
+        """Queue a frame; without space the client is too slow."""
+        taken = self._outbox.put(told.frame(self._subprotocol), urgent=False)
+        if not taken:
+            self._close(CloseCode.TOO_SLOW, "notifications are not read fast enough")
+        return taken

@@ -40,6 +40,11 @@ class Told(Protocol):
         """What is told."""
         ...
 
+    @property
+    def passing(self) -> bool:
+        """Whether it holds for a moment only and stands in no log; missing it loses nothing."""
+        ...
+
     def frame(self, subprotocol: Subprotocol) -> bytes | str:
         """The frame to send; encoded once for all sessions of the room."""
         ...

@@ -45,6 +45,8 @@ class Joined(Struct, frozen=True, kw_only=True, rename="camel"):
     streaming: bool
     peer_count: int = 0
     """How many are in the room, oneself and those who are not announced among them."""
+    active_speaker: str | None = None
+    """The producer of who speaks."""
     position: int = 0
     """The room's position as of this answer; filled in when it is known."""
 

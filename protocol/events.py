@@ -202,6 +202,19 @@ class StreamingStopped(_Event, frozen=True, kw_only=True):
     reason: str
 
 
+class ActiveSpeakerChanged(_Event, frozen=True, kw_only=True):
+    """Another one speaks: clearly louder than who spoke before, and for long enough.
+
+    Levels are in dBov, -127 (silence) to 0.
+    """
+
+    producer: str
+    peer: str
+    level: int
+    before: str | None = None
+    before_level: int | None = None
+
+
 class RecordingRequested(_Event, frozen=True, kw_only=True):
     """The flight recorder of a transport is frozen; the recording bears this event's position."""
 
@@ -421,6 +434,7 @@ RoomEvent = (
     | ProducerPauseNoted
     | StreamingStarted
     | StreamingStopped
+    | ActiveSpeakerChanged
     | RecordingRequested
     | RoomClosed
 )

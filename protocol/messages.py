@@ -148,6 +148,16 @@ class ProducerWentLive(_Message, frozen=True, kw_only=True):
     producer: str
 
 
+class SpeakerNoted(_Message, frozen=True, kw_only=True):
+    """Another one speaks now, for all that the microphones tell. Levels are in dBov, -127 to 0."""
+
+    producer: str
+    level: int
+    before: str | None = None
+    """The producer of who spoke until now."""
+    before_level: int | None = None
+
+
 class FaultNoticed(_Message, frozen=True, kw_only=True):
     """An actor of the room saw a fault of media; `reason` is a word of `RecordingReason`."""
 
@@ -209,6 +219,7 @@ Message = (
     | ChildFailed
     | ProducerPauseChanged
     | ProducerWentLive
+    | SpeakerNoted
     | FaultNoticed
     | CaptureRoom
     | OpenTransport

@@ -117,6 +117,25 @@ class ConsumerFrozen(_Notice, frozen=True, kw_only=True):
     frozen: bool
 
 
+class Level(Struct, frozen=True, kw_only=True):
+    """How loud a producer was: the mean over the interval in -dBov, 0 is the loudest (RFC 6464)."""
+
+    producer: str
+    level: int
+
+
+class AudioLevels(_Notice, frozen=True, kw_only=True):
+    """How loud a room was in the last 200 ms; for its speaker observer, not for actors.
+
+    The loudest comes first; there are none once the room fell silent. A room that spans workers
+    has one a worker.
+    """
+
+    room: str
+    worker: int
+    levels: tuple[Level, ...]
+
+
 class Telemetry(_Notice, frozen=True, kw_only=True):
     """What the streams of a room did in the last second; for the telemetry store, not for actors.
 
@@ -176,6 +195,7 @@ Notice = (
     | LayersChanged
     | KeyFrameRequested
     | ConsumerFrozen
+    | AudioLevels
     | Telemetry
     | Recording
     | OrderRefused

@@ -13,7 +13,7 @@ it again, and a peer that left is not told what went with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from protocol import events
@@ -176,6 +176,18 @@ def _streaming_stopped(event: events.StreamingStopped) -> Notification:
     return Notification("streamingStopped", {"reason": event.reason}, Everyone())
 
 
+def _active_speaker(event: events.ActiveSpeakerChanged) -> Notification:
+    return Notification(
+        "activeSpeaker", {"producer": event.producer, "peer": event.peer}, Everyone()
+    )
+
+
+def audio_levels(levels: Iterable[tuple[str, str, int]]) -> Notification:
+    """How loud each microphone is now: producer, peer and level in dBov. It stands in no log."""
+    told = [{"producer": one, "peer": peer, "level": level} for one, peer, level in levels]
+    return Notification("audioLevels", {"levels": told}, Everyone())
+
+
 def _room_closed(event: events.RoomClosed) -> Notification:
     return Notification("roomClosed", {"reason": event.reason}, Everyone())
 
@@ -197,6 +209,7 @@ _VIEWS: dict[type, Callable[[Any], Notification | None]] = {
     events.ConsumerScored: _consumer_scored,
     events.StreamingStarted: _streaming_started,
     events.StreamingStopped: _streaming_stopped,
+    events.ActiveSpeakerChanged: _active_speaker,
     events.RoomClosed: _room_closed,
 }
 

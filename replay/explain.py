@@ -173,6 +173,15 @@ def _active(value: Any, about: str) -> str:
     return f"Packets of {about} {'flow' if value.active else 'have been missing for a while'}"
 
 
+def _speaker(value: Any, _about: str) -> str:
+    than = (
+        ""
+        if value.before is None
+        else f", clearly louder than producer {value.before} at {value.before_level} dBov"
+    )
+    return f"Peer {value.peer} speaks: producer {value.producer} at {value.level} dBov{than}"
+
+
 def _timer(value: Any, about: str) -> str:
     told = _TIMERS.get(value.name.partition("/")[0])
     return f"{told}, at the {about}" if told else f"Timer {quoted(value.name)} of {about} fired"
@@ -220,6 +229,7 @@ _SENTENCES: dict[str, _Tell] = {
         else "An operator asked for a recording of the room"
     ),
     "ProducerWentLive": _form("The room heard that packets of producer {producer} arrive"),
+    "SpeakerNoted": _form("The room heard who speaks now: producer {producer} at {level} dBov"),
     "OpenTransport": _form("Transport {transport} of peer {peer} was started on worker {worker}"),
     "OpenProducer": _form("A producer of peer {peer} was started: {about}"),
     "OpenConsumer": _form("A consumer of peer {peer} was started: {about}"),
@@ -242,6 +252,7 @@ _SENTENCES: dict[str, _Tell] = {
         else f"The media plane told: {about} is sent media again"
     ),
     "Recording": _form("The media plane handed over what it had recorded of {transport}"),
+    "AudioLevels": _form("The media plane heard the microphones of room {room}"),
     "Telemetry": _form("The media plane measured the streams of room {room}"),
     "LayersChanged": lambda value, about: f"The media plane told: {_layers(value, about)}",
     "KeyFrameRequested": _form(
@@ -272,6 +283,7 @@ _SENTENCES: dict[str, _Tell] = {
     "RecordingRequested": _form(
         "The packets of transport {transport} of peer {peer} were recorded: {reason}"
     ),
+    "ActiveSpeakerChanged": _speaker,
     "StreamingStarted": _form("The room is live, with producer {producer} of peer {peer}"),
     "StreamingStopped": _closing("The room is no longer live"),
     "RoomClosed": _closing("The room closed"),

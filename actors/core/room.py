@@ -47,6 +47,7 @@ from protocol.messages import (
     ProducerPauseChanged,
     ProducerWentLive,
     SocketLost,
+    SpeakerNoted,
     TimerFired,
 )
 from protocol.negotiation import (
@@ -95,7 +96,7 @@ def _decide(state: RoomState, message: Any, context: Context) -> Decision | Refu
             return _remove_child(state, child, reason)
         case ChildFailed(child=child, reason=reason):
             return _remove_child(state, child, reason)
-        case ProducerPauseChanged() | ProducerWentLive():
+        case ProducerPauseChanged() | ProducerWentLive() | SpeakerNoted():
             return _producer_news(state, message)
         case PlaneStarted(workers=workers):
             return Decision((events.PlaneAttached(workers=workers),))
@@ -154,6 +155,7 @@ def _entered(state: RoomState, peer: str, *, attachment: int) -> Entered:
             ),
             streaming=state.streaming,
             peer_count=len(state.peers) + (peer not in state.peers),
+            active_speaker=state.speaker,
         ),
         attachment=attachment,
     )
@@ -423,7 +425,9 @@ def _remove_child(state: RoomState, child: Address, reason: str) -> Decision:
     return removal.decision()
 
 
-def _producer_news(state: RoomState, message: ProducerPauseChanged | ProducerWentLive) -> Decision:
+def _producer_news(
+    state: RoomState, message: ProducerPauseChanged | ProducerWentLive | SpeakerNoted
+) -> Decision:
     entry = state.producers.get(message.producer)
     if entry is None:
         return NOTHING
@@ -436,6 +440,17 @@ def _producer_news(state: RoomState, message: ProducerPauseChanged | ProducerWen
             if state.streaming:
                 return NOTHING
             return Decision((events.StreamingStarted(producer=producer, peer=entry.peer),))
+        case SpeakerNoted(producer=producer):
+            if state.speaker == producer:
+                return NOTHING
+            changed = events.ActiveSpeakerChanged(
+                producer=producer,
+                peer=entry.peer,
+                level=message.level,
+                before=message.before,
+                before_level=message.before_level,
+            )
+            return Decision((changed,))
 
 
 def _limit(what: str, most: int) -> Refusal:

@@ -104,6 +104,8 @@ class RoomState(Struct, kw_only=True):
     producers: dict[str, ProducerEntry] = {}
     consumers: dict[str, ConsumerEntry] = {}
     streaming: bool = False
+    speaker: str | None = None
+    """The producer of who speaks."""
     recordings: dict[str, int] = {}
     """When the flight recorder of a transport was frozen, those of the last minute."""
     closes_at_ns: int | None = None
@@ -176,6 +178,8 @@ def evolve(state: RoomState, event: Any) -> RoomState:
             state.streaming = True
         case events.StreamingStopped():
             state.streaming = False
+        case events.ActiveSpeakerChanged(producer=producer):
+            state.speaker = producer
         case events.RecordingRequested():
             _note_recording(state, event)
         case events.RoomClosed(reason=reason):
@@ -223,6 +227,8 @@ def _evolve_removal(
                 del owner.transports[transport]
         case events.ProducerRemoved(producer=producer):
             source = state.producers.pop(producer)
+            if state.speaker == producer:
+                state.speaker = None
             if carrier := state.transports.get(source.transport):
                 del carrier.producers[producer]
         case events.ConsumerRemoved(consumer=consumer):

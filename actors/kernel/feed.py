@@ -22,10 +22,12 @@ from protocol.signaling import Subprotocol, encode_notification
 class Told:
     """A notification at its position, encoded once for all who are told."""
 
-    __slots__ = ("_frames", "notification", "position")
+    __slots__ = ("_frames", "notification", "passing", "position")
 
-    def __init__(self, position: int, notification: Notification) -> None:
+    def __init__(self, position: int, notification: Notification, *, passing: bool = False) -> None:
         self.position = position
+        self.passing = passing
+        """It holds for a moment and stands in no log: it bears the last position told before."""
         self.notification = notification
         self._frames: dict[str, bytes | str] = {}
 
@@ -59,6 +61,8 @@ class RoomFeed:
         """Position up to which subscribers have been told."""
         self.producers = 0
         self.streaming = False
+        self.microphones: dict[str, str] = {}
+        """The peer of each audio producer."""
         self._joined: dict[str, int] = {}
         """Where the peers that are in the room joined it."""
         self._left: dict[str, int] = {}
@@ -90,8 +94,14 @@ class RoomFeed:
         notification = notification_of(event) if event is not None else None
         if notification is None:
             return
-        told = Told(position, notification)
-        match notification.audience:
+        self._tell(Told(position, notification))
+
+    def tell_now(self, notification: Notification) -> None:
+        """Tell what holds for a moment and stands in no log: who misses it loses nothing."""
+        self._tell(Told(self.published, notification, passing=True))
+
+    def _tell(self, told: Told) -> None:
+        match told.notification.audience:
             case Only(peer):
                 self._deliver((peer,), told)
             case Several(peers):
@@ -114,10 +124,13 @@ class RoomFeed:
                 self._left[peer] = self._joined.pop(peer)
                 if len(self._left) > LEFT_MAX:
                     del self._left[next(iter(self._left))]
-            case events.ProducerAdded():
+            case events.ProducerAdded(producer=producer, kind=kind, peer=peer):
                 self.producers += 1
-            case events.ProducerRemoved():
+                if kind == "audio":
+                    self.microphones[producer] = peer
+            case events.ProducerRemoved(producer=producer):
                 self.producers -= 1
+                self.microphones.pop(producer, None)
             case events.StreamingStarted():
                 self.streaming = True
             case events.StreamingStopped():
@@ -126,6 +139,7 @@ class RoomFeed:
                 self._joined.clear()
                 self._left.clear()
                 self.producers, self.streaming = 0, False
+                self.microphones.clear()
 
     async def missed(self, peer: str, after: int, up_to: int) -> list[Told]:
         """Read from the log what `peer` was told after one position, up to and with another.

@@ -11,6 +11,7 @@ from actors.core.decider import ReplyStats
 from actors.core.recovery import States, mend, never_opened
 from actors.kernel.actor import Actor, gone, unwritten
 from actors.kernel.feed import RoomFeed
+from actors.kernel.hearing import Hearing
 from actors.kernel.interfaces import Clock, Plane, Store
 from actors.kernel.journal import Journal
 from actors.kernel.letter import Answered, Letter, Outcome, ReplySlot
@@ -20,6 +21,7 @@ from protocol.answers import StatsReport
 from protocol.commands import Command
 from protocol.ids import ROOM, Address, kind_of
 from protocol.messages import OpenRoom
+from protocol.notices import AudioLevels
 from protocol.orders import Remove, Row
 from protocol.refusals import Refusal, RefusalCode
 from protocol.stats import report_of
@@ -61,6 +63,7 @@ class RoomRuntime:
         self.feed = RoomFeed(room, services.store)
         self.journal = Journal(room, services.store, self.feed)
         self.actors: dict[Address, Actor] = {}
+        self._hearing = Hearing(self.feed)
         self.ended = trio.Event()
         """Set when the room is no more."""
         self._timers = services.timers
@@ -169,6 +172,12 @@ class RoomRuntime:
         except MailboxFull:
             self.log.critical("mailbox_overflow", actor=to, type=letter.type)
             self._abandon(_CRASHED)
+
+    def hear(self, notice: AudioLevels) -> None:
+        """Take how loud the room's microphones are; tell the room's actor who speaks."""
+        noted = self._hearing.take(notice, self.clock.now_ns())
+        if noted is not None:
+            self.post(ROOM, Letter.of(noted))
 
     def start(self, address: Address, letter: Letter) -> None:
         """Start an actor with its first letter."""

@@ -366,6 +366,8 @@ class Client:
             self._tell(told)
 
     def _tell(self, told: Told) -> None:
+        if told.passing:
+            return
         assert not self.told or told.position > self.told[-1].position, "told twice or out of order"
         assert told.notification.concerns(self.peer)
         self.told.append(told)

@@ -32,11 +32,13 @@ class Planter:
 
     def __init__(self):
         self.planted = itertools.count()
+        self.addresses = itertools.count()
 
     def __call__(self, path):
         number = next(self.planted)
         if path.endswith((".remote", ".host", ".ip", ".address", ".announced_ips")):
-            return (f"{ADDRESS}:{number}", f"[{ADDRESS_6}]:{number}", ADDRESS_6)[number % 3]
+            kinds = (f"{ADDRESS}:{number}", f"[{ADDRESS_6}]:{number}", ADDRESS_6)
+            return kinds[next(self.addresses) % 3]
         return f"{CANARY}x{number}"
 
 

@@ -24,6 +24,7 @@ async def test_both_subprotocols_speak_the_same_words(subprotocol):
             "producers",
             "peerCount",
             "streaming",
+            "activeSpeaker",
             "position",
         }
         assert KEYS.session_of(joined["session"]) == ("lobby", joined["peer"])

@@ -148,6 +148,14 @@ CASES: list[tuple[Any, str, dict[str, Any], Any]] = [
         Everyone(),
     ),
     (
+        events.ActiveSpeakerChanged(
+            producer="s", peer="p", level=-20, before="t", before_level=-70
+        ),
+        "activeSpeaker",
+        {"producer": "s", "peer": "p"},
+        Everyone(),
+    ),
+    (
         events.StreamingStopped(reason="plane_failed"),
         "streamingStopped",
         {"reason": "plane_failed"},
@@ -214,6 +222,7 @@ def test_every_notification_of_the_contract_is_tried_here() -> None:
         "transportClosed",
         "streamingStarted",
         "streamingStopped",
+        "activeSpeaker",
         "roomClosed",
     }
     assert {type(event).__name__ for event, *_ in CASES} == set(NOTIFYING_TYPES)

@@ -273,6 +273,7 @@ def test_answers_bear_the_requests_id(subprotocol: Any) -> None:
         "producers",
         "peerCount",
         "streaming",
+        "activeSpeaker",
         "position",
     }
 

@@ -118,6 +118,7 @@ fn subject(notice: &Notice) -> Option<(&str, u32)> {
         Notice::ConsumerScore { consumer, .. }
         | Notice::LayersChanged { consumer, .. }
         | Notice::ConsumerFrozen { consumer, .. } => Some((consumer, 0)),
+        Notice::AudioLevels { room, worker, .. } => Some((room, *worker)),
         Notice::DtlsReceived { .. }
         | Notice::KeyFrameRequested { .. }
         | Notice::Telemetry { .. }

@@ -49,6 +49,7 @@ mod ice;
 mod keyframe;
 mod layers;
 mod link;
+mod loudness;
 mod meter;
 mod mirror;
 mod outbox;
@@ -85,6 +86,7 @@ pub use selection::{Selection, Verdict, choose};
 
 use self::forward::Fanout;
 use self::link::Lost;
+use self::loudness::Listener;
 use self::meter::Budget;
 use self::outbox::Outbox;
 use self::random::Random;
@@ -150,6 +152,7 @@ pub struct Engine {
     drops: Drops,
     stun_error_budget: Budget,
     sampler: Sampler,
+    listener: Listener,
     scratch: Box<[u8]>,
     scratch_vec: Vec<u8>,
     /// The time of the last `handle_*`.
@@ -177,6 +180,7 @@ impl Engine {
             drops: Drops::default(),
             stun_error_budget: Budget::new(config.limits.stun_errors_per_second_max),
             sampler: Sampler::default(),
+            listener: Listener::default(),
             scratch: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
             scratch_vec: Vec::with_capacity(DATAGRAM_BYTES_MAX),
             now_ns: 0,
@@ -240,6 +244,7 @@ impl Engine {
                 Timer::KeyFrame(key, encoding) => self.serve_keyframe(now_ns, key, encoding),
                 Timer::Mirror(key) => mirror::handle_look(self, now_ns, key),
                 Timer::Sample => sampling::handle_sample(self, now_ns),
+                Timer::Levels => loudness::handle_levels(self),
             }
         }
     }
@@ -359,6 +364,7 @@ impl Engine {
                 _ => None,
             },
             Timer::Sample => Some(&mut self.sampler.timer),
+            Timer::Levels => Some(&mut self.listener.timer),
         };
         armed.is_some_and(|armed| armed.fired(at_ns))
     }

@@ -3,6 +3,7 @@
 use super::apply::extension_kind;
 use super::config::Limits;
 use super::encoding::Encoding;
+use super::loudness::Loudness;
 use super::mirror::{Feed, Home};
 use super::table::{ConsumerKey, TransportKey};
 use crate::codec::Codec;
@@ -57,6 +58,7 @@ pub(crate) struct Producer {
     pub(crate) active: bool,
     pub(crate) scores: Vec<u32>,
     pub(crate) scores_sent_ns: u64,
+    pub(crate) loudness: Loudness,
 }
 
 impl Producer {
@@ -73,6 +75,7 @@ impl Producer {
             active: false,
             scores: Vec::new(),
             scores_sent_ns: 0,
+            loudness: Loudness::default(),
             row,
         };
         producer.set_codecs();

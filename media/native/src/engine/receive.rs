@@ -11,7 +11,7 @@ use super::rtcp_out;
 use super::table::{ProducerKey, TransportKey};
 use super::timers::Timer;
 use crate::codec::{Codec, inspect};
-use crate::rtp::{ExtensionMap, HeaderExtensions, RtpHeader, RtpPacket, restore_rtx};
+use crate::rtp::{AudioLevel, ExtensionMap, HeaderExtensions, RtpHeader, RtpPacket, restore_rtx};
 use crate::srtp::SrtpError;
 use crate::wire::notices::Notice;
 
@@ -303,6 +303,9 @@ fn store(
     if let Some(transport) = transport.filter(|_| unfed > 0) {
         mirror::count_lost(engine, transport, unfed);
     }
+    if let Some(level) = facts.audio_level {
+        engine.note_level(now_ns, route.producer, level);
+    }
     settle(
         engine,
         now_ns,
@@ -345,6 +348,8 @@ struct Facts {
     is_key_frame: bool,
     /// Its codec takes NACK.
     nack: bool,
+    /// How loud a packet of audio is, if it says so.
+    audio_level: Option<AudioLevel>,
 }
 
 impl Facts {
@@ -360,9 +365,9 @@ impl Facts {
             .find(|entry| entry.row.payload_type == header.payload_type);
         let codec = codec.ok_or(DropReason::UnknownPayloadType)?;
         let payload_len = packet.payload().len();
+        let values = HeaderExtensions::read(&packet, extensions);
         let start = match codec.codec {
             Some(kind) if kind.needs_keyframe() => {
-                let values = HeaderExtensions::read(&packet, extensions);
                 inspect(kind, packet.payload(), values.dependency_descriptor).keyframe
             }
             _ => payload_len > 0,
@@ -375,6 +380,7 @@ impl Facts {
             start,
             is_key_frame: start && codec.codec.is_some_and(Codec::needs_keyframe),
             nack: codec.row.nack,
+            audio_level: values.audio_level,
         })
     }
 }

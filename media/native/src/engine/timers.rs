@@ -27,6 +27,8 @@ pub(crate) enum Timer {
     Mirror(ProducerKey),
     /// Telemetry of all rooms.
     Sample,
+    /// How loud the microphones of all rooms are.
+    Levels,
 }
 
 /// When a timer of one owner is due, if it is armed.

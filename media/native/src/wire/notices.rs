@@ -20,6 +20,15 @@ pub enum IceState {
     Failed,
 }
 
+/// How loud a producer was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Level {
+    /// The producer's id.
+    pub producer: String,
+    /// Mean over the interval in -dBov: 0 is the loudest (RFC 6464).
+    pub level: u8,
+}
+
 /// A notice; the key `type` of its map is the variant's name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
@@ -107,6 +116,15 @@ pub enum Notice {
         consumer: String,
         /// Whether nothing is sent.
         frozen: bool,
+    },
+    /// How loud a room was in the last 200 ms; no levels once it fell silent.
+    AudioLevels {
+        /// The room.
+        room: String,
+        /// Which worker heard it.
+        worker: u32,
+        /// The loudest first.
+        levels: Vec<Level>,
     },
     /// What the streams of a room did in the last second, see [`crate::telemetry`].
     Telemetry {

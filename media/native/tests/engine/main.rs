@@ -13,6 +13,7 @@ mod idempotence;
 mod keyframe_coalescing;
 mod loss_to_publisher;
 mod loss_to_viewer;
+mod loudness;
 mod pause_and_resume;
 mod recording;
 mod rewriting_properties;

@@ -39,6 +39,7 @@ from protocol.orders import (
     Hello,
     IceCredentials,
     Order,
+    ProducerCodec,
     ProducerEncoding,
     QueryStats,
     Quit,
@@ -81,6 +82,17 @@ PRODUCER = msgspec.structs.replace(
     rows.producer(),
     header_extensions=EXTENSIONS,
     encodings=(ProducerEncoding(rid="h", scalability_mode="L1T3"),),
+)
+MICROPHONE = msgspec.structs.replace(
+    rows.producer("m", ssrc=7777),
+    kind="audio",
+    codecs=(
+        ProducerCodec(
+            payload_type=111, mapped_payload_type=100, mime_type="audio/opus", clock_rate=48000
+        ),
+    ),
+    encodings=(ProducerEncoding(ssrc=7777),),
+    header_extensions=EXTENSIONS,
 )
 CONSUMER = msgspec.structs.replace(
     rows.consumer(),
@@ -172,6 +184,13 @@ class Peer:
         self.sequence += 1
         payload = b"\x10" + (b"\x00" if keyframe else b"\x01") + b"frame"
         return self.outgoing.protect(header + block + payload)
+
+    def opus(self, ssrc: int, level: int) -> bytes:
+        """Protect a packet of sound that says how loud it is, in -dBov."""
+        number = {one.name: one.id for one in EXTENSIONS}
+        block = bytes([number["audio_level"] << 4, level, 0, 0])
+        header = struct.pack("!BBHIIHH", 0x90, 111, 1, 960, ssrc, 0xBEDE, 1)
+        return self.outgoing.protect(header + block + b"sound")
 
     def report(self, ssrc: int, fraction_lost: int) -> bytes:
         block = struct.pack("!IIIIII", ssrc, fraction_lost << 24, 0, 0, 0, 0)
@@ -311,6 +330,15 @@ def measured(bench: Bench, publisher: Any) -> None:
     for _ in range(8):
         bench.datagram(PUBLISHER, publisher.vp8(4242, keyframe=False))
         bench.advance(0.5)
+    bench.orders(MICROPHONE)
+    bench.datagram(PUBLISHER, publisher.opus(7777, 0x80 | 25))
+    bench.advance(0.5)
+    assert bench.said(notices_module.AudioLevels) == [
+        notices_module.AudioLevels(
+            room="lobby", worker=0, levels=(notices_module.Level(producer="m", level=25),)
+        ),
+        notices_module.AudioLevels(room="lobby", worker=0, levels=()),
+    ]
     bench.orders(FreezeRecorder(transport="t-send", reason="operator", position=7))
     assert bench.said(notices_module.ConsumerFrozen)[0].frozen
     assert {frame.room for frame in bench.said(notices_module.Telemetry)} == {"lobby"}

@@ -54,7 +54,7 @@ impl Engine {
         let Some(producer) = self.table.producers.get_mut(key) else {
             return;
         };
-        if producer.row.paused {
+        if producer.row.paused || producer.is_video() {
             return;
         }
         if producer.loudness.packets == 0 {

@@ -117,12 +117,12 @@ class System:
                 for envelope in envelopes:
                     if envelope.kind == "event":
                         event = event_in(envelope)
-                        folding.apply(Address(envelope.actor), event)
+                        folding.apply(Address(envelope.actor), event, envelope.cause)
                         runtime.feed.note(envelope.position, event)
             states = folding.states()
             if states:
                 self._add(runtime)
-                runtime.recover(states)
+                runtime.recover(states, folding)
                 self._start(runtime)
                 self._services.log.info("room_recovered", room=room, actors=len(states))
         except Exception as error:

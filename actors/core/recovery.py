@@ -33,21 +33,63 @@ from protocol.messages import (
 States = dict[Address, Any]
 
 
+_TRANSPORT = transport_address("")
+_PASSED_ON: dict[type, str] = {
+    events.TransportClosed: "closed",
+    events.ProducerClosed: "closed",
+    events.ConsumerClosed: "closed",
+    events.ProducerOpened: "paused",
+    events.ProducerPaused: "paused",
+    events.ProducerResumed: "paused",
+    events.ProducerActive: "active",
+}
+
+
 class Rebuild:
     """Folds a room's events into the states of its actors, in order of position."""
 
     def __init__(self) -> None:
         self._states: States = {}
+        self._deadlines: dict[Address, dict[str, tuple[int, int | None]]] = {}
+        """When each deadline is, and the position of the message that set it."""
+        self._said: dict[tuple[Address, str], int | None] = {}
+        """Positions of the messages that decided what `mend` may have to pass on."""
 
-    def apply(self, address: Address, event: Any) -> None:
-        """Take the next event of the room's log."""
+    def apply(self, address: Address, event: Any, cause: int | None = None) -> None:
+        """Take the next event of the room's log, and the position that it was decided at."""
         if isinstance(event, events.RoomOpened):
-            self._states = {}
+            self._states, self._deadlines, self._said = {}, {}, {}
         decider = decider_at(address)
         state = self._states.get(address)
         if state is None:
             state = decider.initial()
-        self._states[address] = decider.evolve(state, event)
+        state = self._states[address] = decider.evolve(state, event)
+        if (word := _PASSED_ON.get(type(event))) is not None:
+            self._said[address, word] = cause
+        if address == ROOM or address.startswith(_TRANSPORT):
+            before = self._deadlines.get(address, {})
+            self._deadlines[address] = {
+                name: before[name]
+                if name in before and before[name][0] == at_ns
+                else (at_ns, cause)
+                for name, at_ns in decider.deadlines(state).items()
+            }
+
+    def deadline_causes(self, address: Address) -> dict[str, int]:
+        """Positions of the messages that set an actor's deadlines, as far as they are known."""
+        known = self._deadlines.get(address, {})
+        return {name: cause for name, (_, cause) in known.items() if cause is not None}
+
+    def cause_of(self, message: Any) -> int | None:
+        """The position of the decision that a message of `mend` passes on; None: the crash's."""
+        match message:
+            case ChildClosed(child=child):
+                return self._said.get((Address(child), "closed"))
+            case ProducerPauseChanged(producer=producer):
+                return self._said.get((producer_address(producer), "paused"))
+            case ProducerWentLive(producer=producer):
+                return self._said.get((producer_address(producer), "active"))
+        return None
 
     def state(self, address: Address) -> Any:
         """The state of any actor, initial if it has no events; not to be changed."""

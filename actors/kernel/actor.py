@@ -99,7 +99,13 @@ class _Decided(NamedTuple):
 class Actor:
     """One room, transport, producer or consumer at work. `run` is its task, then comes `finish`."""
 
-    def __init__(self, address: Address, house: House, recovered: Any | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        house: House,
+        recovered: Any | None = None,
+        deadline_causes: Mapping[str, int] | None = None,
+    ) -> None:
         """Make an actor, with the state that its log has if it is `recovered` from one.
 
         A recovered actor takes its rows for told: whoever takes over the plane compares its
@@ -117,7 +123,7 @@ class Actor:
         """Whether letters are decided one by one, to find the one that no log may hold."""
         self._rows = {removal_of(row): row for row in self._decider.rows(self._state)}
         self._deadlines: Mapping[str, int] = dict(self._decider.deadlines(self._state))
-        self._deadline_causes: dict[str, int] = {}
+        self._deadline_causes: dict[str, int] = dict(deadline_causes or {})
         """Positions of the messages that set the deadlines."""
         self._timers: dict[str, int] = {}
         """Deadlines that the room's timers know."""

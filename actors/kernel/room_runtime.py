@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import trio
 
 from actors.core.decider import ReplyStats
-from actors.core.recovery import States, mend, never_opened
+from actors.core.recovery import Rebuild, States, mend, never_opened
 from actors.kernel.actor import Actor, gone, unwritten
 from actors.kernel.feed import RoomFeed
 from actors.kernel.hearing import Hearing
@@ -90,17 +90,20 @@ class RoomRuntime:
         """Make the room's actor with its first message. Call it before `run`."""
         self._add(ROOM, Actor(ROOM, self)).mailbox.post_nowait(Letter.of(opening), request=False)
 
-    def recover(self, states: States) -> None:
+    def recover(self, states: States, folding: Rebuild) -> None:
         """Make the actors of a room that was open when the log ended. Call it before `run`.
+
+        `folding` knows what set their deadlines, and what the messages that mend them come from.
 
         Those that a crash kept from opening get none: the room is told that they failed.
         """
         messages = mend(states)
         for address, state in states.items():
             if not never_opened(address, state):
-                self._add(address, Actor(address, self, state))
+                causes = folding.deadline_causes(address)
+                self._add(address, Actor(address, self, state, causes))
         for address, message in messages:
-            self.post(address, Letter.of(message))
+            self.post(address, Letter.of(message, cause=folding.cause_of(message)))
 
     async def run(self) -> None:
         """Run the actors until the room has ended."""

@@ -2,11 +2,12 @@
 """The native core: a Rust crate in media/native, built by maturin."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Literal, final
 
 __all__ = [
     "Engine",
+    "LoadPlane",
     "SrtpError",
     "SrtpSession",
     "StunMessage",
@@ -74,6 +75,112 @@ def run_plane(
     Raises OSError (a port in use, a socket that can't be had, a worker that
     failed) or ValueError (a setting out of its range), with one line to print.
     """
+
+@final
+class LoadPlane:
+    """The clients of a load test: a thread with a UDP socket for each (media/native/src/load).
+
+    Orders return at once and are carried out in their order; those about a
+    client that is not there do nothing. Their `RuntimeError` says that the
+    thread is gone.
+    """
+
+    def __new__(cls, *, seed: int, origin: int, feedback_interval_ns: int) -> LoadPlane:
+        """Start the thread. `origin` (32 bits) names this process in the stamps of its packets."""
+
+    def now_ns(self) -> int:
+        """Monotonic time, as all its reports have it."""
+
+    def events_fd(self) -> int:
+        """A descriptor that is readable while there are events."""
+
+    def add_client(
+        self,
+        client: int,
+        *,
+        remote: str,
+        ufrag: str,
+        pwd: str,
+        remote_ufrag: str,
+        remote_pwd: str,
+        loss_ppm: int = 0,
+        delay_ns: int = 0,
+        jitter_ns: int = 0,
+    ) -> None:
+        """Open a socket towards `ip:port` or `[ip6]:port` and begin ICE checks, controlling.
+
+        The rest is a simulated network, in either direction. Raises OSError if
+        no socket can be had, ValueError for what is no address.
+        """
+
+    def remove_client(self, client: int) -> None:
+        """Close its socket; its counts stay in the sums."""
+
+    def set_srtp_keys(self, client: int, profile: str, local: bytes, remote: bytes) -> None:
+        """Install the keys of a DTLS handshake, each followed by its salt.
+
+        Raises ValueError for an unknown profile or other lengths.
+        """
+
+    def add_receiver(
+        self,
+        client: int,
+        *,
+        stream: int,
+        mime_type: str,
+        clock_rate: int,
+        ssrc: int,
+        rtx_ssrc: int | None,
+        nack: bool,
+        pli: bool,
+        extensions: Sequence[tuple[int, str]],
+    ) -> None:
+        """Receive a stream from now on; extensions by id and URI.
+
+        Raises ValueError for a codec other than opus, VP8 and H264.
+        """
+
+    def add_sender(
+        self,
+        client: int,
+        *,
+        stream: int,
+        mime_type: str,
+        clock_rate: int,
+        payload_type: int,
+        ssrc: int,
+        rtx: tuple[int, int] | None,
+        extensions: Sequence[tuple[int, bytes]],
+        rtx_extensions: Sequence[tuple[int, bytes]],
+        transport_cc_id: int | None,
+        bitrate_bps: int,
+        frame_interval_ns: int,
+        units: Sequence[bytes],
+        even_split: bool,
+        start_ns: int,
+    ) -> None:
+        """Publish one encoding from `start_ns` on: `units` by turns, padded to the bitrate.
+
+        `rtx` is SSRC and payload type. Raises ValueError for extensions that
+        exceed the one-byte form, or without units.
+        """
+
+    def send_dtls(self, client: int, datagrams: Sequence[bytes]) -> None:
+        """Send datagrams as they are."""
+
+    def take_events(
+        self,
+    ) -> list[tuple[Literal["ice_connected", "ice_failed", "dtls"], int, bytes | None]]:
+        """Take what happened: kind, client, and for `dtls` the datagram."""
+
+    def snapshot(self) -> bytes:
+        """Counts now, as msgpack (`load.snapshot.Snapshot`)."""
+
+    def rows(self) -> bytes:
+        """All streams that are received now, as msgpack (a list of `load.snapshot.StreamRow`)."""
+
+    def latencies(self) -> bytes:
+        """Latencies up to the last snapshot, as msgpack (`load.snapshot.Latencies`)."""
 
 class SrtpError(ValueError):
     """A packet that is forged, replayed, malformed, or must not be sent; the message says which."""

@@ -12,10 +12,13 @@ pub mod codec;
 pub mod demux;
 pub mod driver;
 pub mod engine;
+pub mod load;
 pub mod nack;
 pub mod plane;
 #[cfg(feature = "python")]
 mod python;
+#[cfg(feature = "python")]
+mod python_load;
 #[cfg(feature = "python")]
 mod python_packets;
 #[cfg(feature = "python")]

@@ -140,6 +140,8 @@ mod _native {
     #[pymodule_export]
     use super::{PyEngine, run_plane};
     #[pymodule_export]
+    use crate::python_load::PyLoadPlane;
+    #[pymodule_export]
     use crate::python_packets::{
         SrtpError, SrtpSession, StunMessage, parse_stun, stun_binding_request, stun_binding_success,
     };

@@ -55,7 +55,7 @@ mod mirror;
 mod outbox;
 mod picture;
 mod producer;
-mod random;
+pub(crate) mod random;
 mod receive;
 mod recording;
 mod retransmit;

@@ -19,6 +19,7 @@ from gateway.version import version
 _COMMANDS = {
     "serve": ("gateway.serve_command", "serve", "Run the server."),
     "token": ("gateway.token_command", "token", "Make a join token."),
+    "load": ("load.command", "load", "Test a server with many clients."),
     "replay": ("replay.cli", "replay", "Look into the event log."),
 }
 

@@ -1,0 +1,252 @@
+"""How the load tester joins and leaves: a driver for each kind of server.
+
+`Signaling` is what the tester needs of one; `RepriseSignaling` speaks the
+contract of docs/signaling.md. A driver negotiates and installs the streams in
+the native core; when it is done, media flows. What it holds on to is a `Seat`,
+which it is asked to give up in the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+import trio
+from trio_websocket import ConnectionRejected, DisconnectionTimeout, HandshakeError
+
+from load.client import RequestRefused, SignalingClient, SignalingClosed, connect
+from load.mass import Mass, MediaFailed
+from load.options import LoadFailed, LoadOptions
+from load.parameters import CodecNotOffered
+from load.streams import (
+    Publication,
+    VideoWish,
+    audio_publication,
+    receiver_arguments,
+    video_publication,
+    viewer_capabilities,
+)
+from protocol.answers import Joined, TransportCreated
+from protocol.rtp_parameters import RtpCapabilities
+
+LEAVE_TIMEOUT_S = 2.0
+
+
+class Seat:
+    """A client's place in a room."""
+
+    def __init__(self) -> None:
+        self.client: int | None = None
+        """Its number in the native core, once it has one."""
+        self.wanted = trio.Event()
+        """Set when it shall leave."""
+
+
+class Signaling(Protocol):
+    """Joins publishers and viewers.
+
+    Both methods start the seat (`task_status.started`) when media flows, then
+    hold it until `seat.wanted` is set, leave, and return. They raise
+    `LoadFailed`, before they have started or behind.
+    """
+
+    async def publish(self, room: str, seat: Seat, *, task_status: trio.TaskStatus[None]) -> None:
+        """Take a publisher's seat."""
+        ...
+
+    async def view(self, room: str, seat: Seat, *, task_status: trio.TaskStatus[None]) -> None:
+        """Take a viewer's seat, watching all publishers of the room."""
+        ...
+
+    async def probe(self) -> str:
+        """Say what server it is. Raises `LoadFailed` if it is none, or cannot be reached."""
+        ...
+
+
+class RepriseSignaling:
+    """Signaling of this project. `token_of` gives the token for a room, or None."""
+
+    def __init__(
+        self, options: LoadOptions, mass: Mass, token_of: Callable[[str], str | None]
+    ) -> None:
+        self._options = options
+        self._mass = mass
+        self._token_of = token_of
+        self._streams_wanted = options.publishers * ((options.codec is not None) + options.audio)
+
+    async def probe(self) -> str:
+        """Ask the server for its welcome."""
+        with _in_one_line(self._options.url):
+            async with connect(self._options.url, timeout_s=5) as client:
+                return f"{client.welcome.get('server', '?')} {client.welcome.get('version', '?')}"
+
+    async def publish(self, room: str, seat: Seat, *, task_status: trio.TaskStatus[None]) -> None:
+        """Join, publish, and stay."""
+        with _in_one_line(self._options.url):
+            async with connect(self._options.url) as signaling:
+                joined = await self._join(signaling, room, "publisher")
+                created = await signaling.create_transport("send")
+                try:
+                    await self._transport(signaling, seat, created, publisher=True)
+                    for publication in self._publications(joined.router_rtp_capabilities):
+                        await signaling.produce(
+                            created.id, publication.kind, publication.rtp_parameters
+                        )
+                        assert seat.client is not None
+                        for stream, sender in enumerate(publication.senders):
+                            self._mass.add_sender(seat.client, stream, sender)
+                    task_status.started()
+                    await self._stay(signaling, seat)
+                finally:
+                    self._give_up(seat)
+
+    async def view(self, room: str, seat: Seat, *, task_status: trio.TaskStatus[None]) -> None:
+        """Join, consume all there is, and stay."""
+        with _in_one_line(self._options.url):
+            async with connect(self._options.url) as signaling:
+                joined = await self._join(signaling, room, "viewer")
+                producers = await self._producers(signaling, joined)
+                created = await signaling.create_transport("recv")
+                capabilities = viewer_capabilities(joined.router_rtp_capabilities)
+                try:
+                    await self._transport(signaling, seat, created, publisher=False)
+                    assert seat.client is not None
+                    for stream, producer in enumerate(producers):
+                        consumed = await signaling.consume(created.id, producer, capabilities)
+                        arguments = receiver_arguments(consumed.rtp_parameters)
+                        self._mass.add_receiver(seat.client, stream, arguments)
+                        await signaling.resume_consumer(consumed.id)
+                    task_status.started()
+                    await self._stay(signaling, seat)
+                finally:
+                    self._give_up(seat)
+
+    async def _join(self, signaling: SignalingClient, room: str, name: str) -> Joined:
+        return await signaling.join(room, name=name, token=self._token_of(room))
+
+    async def _transport(
+        self,
+        signaling: SignalingClient,
+        seat: Seat,
+        created: TransportCreated,
+        *,
+        publisher: bool,
+    ) -> None:
+        """Connect a transport: ICE and DTLS go on while its parameters are under way."""
+        options = self._options
+        if not created.ice_candidates:
+            raise LoadFailed("the server names no ICE candidate")
+        conditions = options.publisher_conditions if publisher else options.viewer_conditions
+        seat.client = self._mass.add(created.ice_parameters, created.ice_candidates[0], conditions)
+        await signaling.connect_transport(created.id, self._mass.dtls_parameters)
+        self._mass.start_dtls(seat.client, created.dtls_parameters)
+        await self._mass.wait_connected(seat.client, timeout_s=options.join_timeout_s)
+
+    def _publications(self, router: RtpCapabilities) -> list[Publication]:
+        options = self._options
+        publications = []
+        if options.codec is not None:
+            wish = VideoWish(
+                codec=f"video/{options.codec}",  # type: ignore[arg-type]
+                bitrate_bps=options.bitrate_bps,
+                frame_rate=options.frame_rate,
+                simulcast=options.simulcast,
+                even_split=options.even_split,
+            )
+            publications.append(video_publication(router, wish, mid="0"))
+        if options.audio:
+            publications.append(audio_publication(router, mid="1"))
+        return publications
+
+    async def _producers(self, signaling: SignalingClient, joined: Joined) -> list[str]:
+        """Ids of what is published; waits until all that is expected is there."""
+        producers = [producer.id for producer in joined.producers]
+        with trio.move_on_after(self._options.join_timeout_s):
+            while len(producers) < self._streams_wanted:
+                added = await signaling.wait_for("producerAdded")
+                producers.append(str(added.data["producer"]["id"]))
+        if not producers:
+            raise LoadFailed("nobody publishes in the room")
+        return producers
+
+    async def _stay(self, signaling: SignalingClient, seat: Seat) -> None:
+        """Hold the seat until it shall be left; then leave."""
+
+        async def wait_closed(scope: trio.CancelScope) -> None:
+            await signaling.wait_closed()
+            scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait_closed, nursery.cancel_scope)
+            await seat.wanted.wait()
+            nursery.cancel_scope.cancel()
+        if not seat.wanted.is_set():
+            raise await signaling.wait_closed()
+        with (
+            trio.move_on_after(LEAVE_TIMEOUT_S),
+            contextlib.suppress(RequestRefused, SignalingClosed, trio.TooSlowError),
+        ):
+            await signaling.leave()
+
+    def _give_up(self, seat: Seat) -> None:
+        if seat.client is not None:
+            self._mass.remove(seat.client)
+            seat.client = None
+
+
+@contextlib.contextmanager
+def _in_one_line(url: str):  # type: ignore[no-untyped-def]
+    """Turn whatever a server can do to us into `LoadFailed`."""
+    try:
+        yield
+    except LoadFailed:
+        raise
+    except Exception as error:
+        raise LoadFailed(reason_of(error, url)) from error
+
+
+def reason_of(error: BaseException, url: str) -> str:
+    """Say in one line why talking with the server at `url` failed."""
+    if isinstance(error, BaseExceptionGroup):
+        return reason_of(error.exceptions[0], url)
+    if isinstance(error, HandshakeError) and error.__cause__ is not None:
+        return reason_of(error.__cause__, url)
+    garbage = f"what answers at {url} is no signaling server of Reprise"
+    match error:
+        case LoadFailed() | MediaFailed():
+            return str(error)
+        case RequestRefused():
+            return f"the server refused: {error}"
+        case SignalingClosed():
+            return f"the server closed the connection: {error}"
+        case CodecNotOffered():
+            return f"the server does not route {error}"
+        case ConnectionRejected():
+            return f"{garbage}: it refused the WebSocket with HTTP status {error.status_code}"
+        case trio.TooSlowError() | DisconnectionTimeout():
+            return f"no answer from {url} in time"
+        case HandshakeError():
+            return f"no WebSocket with {url}: {str(error) or type(error).__name__}"
+        case (
+            msgspec.MsgspecError() | UnicodeDecodeError() | KeyError() | TypeError() | ValueError()
+        ):
+            return f"{garbage}: {str(error) or type(error).__name__}"
+        case OSError(errno=24 | 23):
+            return files_advice()
+        case OSError():
+            return f"cannot reach {url}: {error.strerror or error}"
+        case _:
+            return f"{type(error).__name__}: {error}"
+
+
+def files_advice() -> str:
+    """What to do when files run out."""
+    import resource  # noqa: PLC0415 - only when needed
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (
+        f"too many open files: the limit is {soft} (hard limit {hard}), and each client needs two;"
+        " raise it with `ulimit -n NUMBER`, or LimitNOFILE= in a systemd unit"
+    )

@@ -1,0 +1,111 @@
+"""A report, and a run's progress, for people. Pure."""
+
+from __future__ import annotations
+
+from load.report import Delivery, Distribution, Report
+from load.tester import Record
+from load.thresholds import Verdict
+
+
+def progress_line(record: Record, viewers: int) -> str:
+    """One line that says how a run stands."""
+    if not record.samples:
+        return f"{record.publishers_joined} publishers, {record.viewers_now}/{viewers} viewers"
+    sample = record.samples[-1]
+    snapshot = sample.snapshot
+    video, audio = snapshot.totals.video, snapshot.totals.audio
+    lost, expected = video.lost + audio.lost, video.expected + audio.expected
+    parts = [
+        f"{sample.at_s:5.0f} s",
+        f"{record.viewers_now}/{viewers} viewers",
+        f"{sample.joining} joining" if sample.joining else "",
+        f"{record.failures.total()} failed" if record.failures else "",
+        f"loss {lost / max(1, expected):.3%}",
+        f"latency p50 {_ms(snapshot.video_latency.p50_ns / 1e6)}"
+        f" p99 {_ms(snapshot.video_latency.p99_ns / 1e6)}"
+        if snapshot.video_latency.count
+        else "",
+        f"{video.freezes} freezes",
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def summary(report: Report, verdicts: tuple[Verdict, ...] = ()) -> str:
+    """What a run brought, on a page."""
+    joins, tool = report.joins, report.tool
+    lines = [
+        f"server        {report.server}" + ("  (stopped early)" if report.stopped else ""),
+        (
+            f"viewers       {joins.joined} of {joins.asked} joined in {joins.seconds:.1f} s, "
+            f"{joins.failed} failed, {joins.lost} lost their seat, {joins.left} left by churn"
+        ),
+        f"join          {_distribution(joins.join_ms)}",
+        f"keyframe      {_distribution(joins.first_keyframe_ms)}",
+        *(f"  failed      {count} x {reason}" for reason, count in joins.failures.items()),
+        *(f"  lost        {count} x {reason}" for reason, count in joins.losses.items()),
+        "",
+        *_delivery("steady time", report.steady),
+        "",
+        *_delivery("whole run", report.whole),
+        "",
+        (
+            f"publishers    {report.sent.packets:,} packets, {report.sent.frames:,} frames, "
+            f"{report.sent.keyframes} keyframes for {report.sent.keyframe_requests} requests, "
+            f"{report.sent.retransmitted} packets sent again"
+        ),
+        (
+            f"this tool     {tool.cpu:.0%} of a core, its media thread {tool.media_cpu:.0%}; "
+            f"a turn of its loop p99 {_ms(tool.media_turn_p99_ms)}"
+            f" max {_ms(tool.media_turn_max_ms)}; "
+            f"{tool.queue_drops} datagrams dropped for it, {tool.send_errors} not sent"
+        ),
+    ]
+    usage = report.server_usage
+    if usage is not None:
+        per_packet = usage.cpu_us_per_packet
+        lines.append(
+            f"the server    {usage.cpu:.0%} of a core"
+            + ("" if per_packet is None else f", {per_packet:.2f} µs a delivered packet")
+            + f", {usage.memory_mb:.0f} MB in {usage.processes} processes"
+            + (
+                ""
+                if usage.memory_kb_per_viewer is None
+                else f", {usage.memory_kb_per_viewer:.0f} KB a viewer"
+            )
+        )
+    lines += [f"WARNING       {warning}" for warning in tool.warnings]
+    for verdict in verdicts:
+        value = "not measured" if verdict.value is None else f"{verdict.value:g}"
+        word = "FAILED" if verdict.failed else "ok"
+        lines.append(f"{word:13} {verdict.threshold}  (it is {value})")
+    return "\n".join(lines)
+
+
+def _delivery(title: str, delivery: Delivery) -> list[str]:
+    return [
+        f"{title}, {delivery.seconds:.1f} s",
+        (
+            f"  received    {delivery.packets:,} packets, {delivery.packets_per_s:,.0f} a second, "
+            f"{delivery.bitrate_bps / 1e6:,.1f} Mbit/s; "
+            f"{delivery.bitrate_per_viewer_bps / 1e6:.2f} Mbit/s a viewer"
+        ),
+        (
+            f"  lost        {delivery.lost:,} packets, {delivery.loss:.4%}; {delivery.recovered:,} "
+            f"recovered by {delivery.nacked:,} NACKed numbers; {delivery.plis} PLIs"
+        ),
+        (
+            f"  pictures    {delivery.frames:,} video frames, {delivery.freezes} freezes, "
+            f"{delivery.freeze_s:.1f} s in all"
+        ),
+        f"  latency     {_distribution(delivery.latency_ms)}",
+    ]
+
+
+def _distribution(values: Distribution) -> str:
+    if values.p50 is None or values.p99 is None or values.max is None:
+        return "nothing measured"
+    return f"p50 {_ms(values.p50)}  p99 {_ms(values.p99)}  max {_ms(values.max)}"
+
+
+def _ms(value: float) -> str:
+    return f"{value:.2f} ms" if value < 100 else f"{value:,.0f} ms"

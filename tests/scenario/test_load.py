@@ -1,0 +1,80 @@
+"""`reprise load` against a real `reprise serve`: what it reports, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.serving import Server, reprise
+
+pytestmark = [pytest.mark.plane, pytest.mark.timeout(90)]
+
+SECRET = "a-secret-of-the-tests-with-32-bytes-or-more"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "data", tmp_path / "logs")
+    try:
+        server.start()
+        yield server
+        if server.running:
+            server.stop()
+    finally:
+        server.close()
+
+
+def load(server: Server, *options: str, code: int = 0) -> dict[str, Any]:
+    done = reprise("load", server.signaling_url, "--json", *options)
+    assert done.returncode == code, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def test_twenty_viewers_join_and_receive_all(server: Server) -> None:
+    report = load(server, "--viewers=20", "--duration=3s", "--ramp=1s", f"--watch-pid={server.pid}")
+    joins, steady = report["joins"], report["steady"]
+    assert (joins["joined"], joins["failed"], joins["lost"]) == (20, 0, 0)
+    assert joins["join_ms"]["count"] == joins["first_keyframe_ms"]["count"] == 20
+    assert joins["join_ms"]["p50"] <= joins["join_ms"]["p99"] <= joins["join_ms"]["max"]
+    assert steady["lost"] == report["tool"]["queue_drops"] == 0
+    # 50 opus packets and 30 frames of at least five packets a second.
+    assert steady["packets"] > 20 * 200 * steady["seconds"] * 0.8
+    assert 1.2e6 < steady["bitrate_per_viewer_bps"] < 1.8e6
+    for kind in ("latency_ms", "video_latency_ms", "audio_latency_ms"):
+        latency = steady[kind]
+        assert 0 < latency["p50"] <= latency["p99"] <= latency["max"] < 5_000
+    assert steady["latency_ms"]["count"] == steady["packets"], "each packet bears its stamp"
+    assert report["server_usage"]["cpu_us_per_packet"] > 0
+    assert report["server_usage"]["processes"] == 2
+    assert len(report["timeline"]) >= 3
+    assert report["tool"]["undecryptable"] == 0
+
+
+def test_losses_of_a_simulated_network_are_recovered_by_nacks(server: Server) -> None:
+    report = load(server, "--viewers=5", "--duration=4s", "--loss=2%", "--delay=10ms", "--no-audio")
+    steady = report["steady"]
+    assert report["joins"]["joined"] == 5
+    assert steady["recovered"] > 0.01 * steady["packets"]
+    assert steady["nacked"] >= steady["recovered"]
+    assert steady["loss"] < 0.005
+    assert steady["latency_ms"]["p50"] >= 10
+
+
+def test_a_threshold_that_is_broken_gives_exit_code_3(server: Server) -> None:
+    options = ["--viewers=2", "--duration=1s", "--fail-if=loss>50%", "--fail-if=joined<3"]
+    report = load(server, *options, code=3)
+    assert [one["failed"] for one in report["thresholds"]] == [False, True]
+    assert report["thresholds"][1]["value"] == 2
+
+
+def test_a_run_says_what_it_brought(server: Server) -> None:
+    done = reprise("load", server.signaling_url, "--viewers=2", "--duration=1s", "--codec=H264")
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 joined" in done.stdout
+    assert "latency     p50" in done.stdout
+    assert done.stderr == ""

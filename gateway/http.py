@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -114,10 +114,12 @@ def make_app(
     secret: Secret | None,
     static: Path = STATIC,
     replay: Sequence[Route] = (),
+    replay_opened: Callable[[Request], None] | None = None,
 ) -> Starlette:
     """The ASGI application.
 
-    `static` is where the pages were built; `replay` are the routes of the API of sessions.
+    `static` is where the pages were built; `replay` are the routes of the API of sessions, and
+    `replay_opened` is told of each request for the page of one.
     """
     pages = _Pages(static)
 
@@ -184,7 +186,7 @@ def make_app(
             Route("/host", pages.page("host.html")),
             Route("/viewer/{room}", pages.page("viewer.html")),
             Route("/replay/", pages.page("sessions.html")),
-            Route("/replay/{room}", pages.page("replay.html")),
+            Route("/replay/{room}", pages.page("replay.html", replay_opened)),
             Route("/config.json", config),
             Route("/healthz", healthz),
             Route("/api/rooms/{room}", room),
@@ -204,8 +206,10 @@ class _Pages:
     def __init__(self, static: Path) -> None:
         self._static = static
 
-    def page(self, name: str) -> Any:
-        async def answer(_request: Request) -> Response:
+    def page(self, name: str, opened: Callable[[Request], None] | None = None) -> Any:
+        async def answer(request: Request) -> Response:
+            if opened is not None:
+                opened(request)
             return self.answer(name)
 
         return answer

@@ -44,7 +44,7 @@ from gateway.premises import (
 )
 from gateway.replay_api.access import ReplayAccess
 from gateway.replay_api.library import Library
-from gateway.replay_api.routes import replay_routes
+from gateway.replay_api.routes import page_opened, replay_routes
 from gateway.settings import Settings, worker_count
 from gateway.signaling_server import SignalingServer, listeners_of
 from gateway.upkeep import Upkeep
@@ -248,6 +248,7 @@ class _Server:
             signaling_url=settings.network.signaling_url,
             secret=settings.access.secret,
             replay=replay_routes(library, access),
+            replay_opened=page_opened(library, access),
         )
         files = settings.tls
         pair = None if not (files.tls_cert and files.tls_key) else (files.tls_cert, files.tls_key)

@@ -18,7 +18,7 @@ from protocol.envelope import Envelope
 from replay.instant import Place
 from replay.store.errors import LogDamaged, StoreMissing, StoreReadFailed, UnknownRoom
 from replay.store.heads import FILE_NAME as HEADS_FILE_NAME
-from replay.store.heads import HeadsFound, read_heads
+from replay.store.heads import HeadsFound, HeadsReader
 from replay.store.interface import BATCH_ENVELOPES, Head, RoomSummary
 from replay.store.sqlite_file import FILE_NAME, connect_reader, translated_read
 from replay.store.sqlite_read import (
@@ -47,6 +47,7 @@ class LogReader:
     def __init__(self, directory: Path | str) -> None:
         self._directory = Path(directory)
         self._archives = Archives(self._directory)
+        self._heads = HeadsReader(self._directory / HEADS_FILE_NAME)
         if not self._directory.is_dir():
             raise StoreMissing(f"no event log: there is no directory {self._directory}")
         try:
@@ -297,6 +298,6 @@ class LogReader:
 
     def _recorded(self) -> HeadsFound | None:
         try:
-            return read_heads(self._directory / HEADS_FILE_NAME)
+            return self._heads.read()
         except OSError as error:
             raise StoreReadFailed(f"cannot read {HEADS_FILE_NAME}: {error.strerror}") from error

@@ -28,6 +28,7 @@ from actors.core.room_state import RoomState
 from actors.core.transport import TransportState
 from protocol.ids import Address
 from replay.fold import Fold
+from replay.uncollected import uncollected
 
 FILE_NAME = "snapshots.sqlite3"
 EVERY_ENVELOPES = 4096
@@ -127,7 +128,8 @@ class Snapshots:
             content = zlib.decompress(packed)
             if _digest(chained, at_ns, content) != digest:
                 return None
-            states = _decode(content)
+            with uncollected():
+                states = _decode(content)
         except (zlib.error, msgspec.MsgspecError, KeyError, TypeError):
             return None
         fold = Fold(room)

@@ -11,6 +11,7 @@ import os
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ import structlog
 import trio
 
 from protocol.store_error import StoreError
+from replay.errors import ReplayError
 from replay.explain import quoted
 from replay.fold import event_of
 from replay.history import History
@@ -38,6 +40,8 @@ POSITIONS_KEPT = 6_000_000
 """Positions in the indexes that are kept in memory, about 25 bytes each."""
 CURSORS_KEPT = 4
 FOLLOWERS_MAX = 64
+EXPECTED_MAX = 4
+"""Rooms whose page was just opened; of more, nothing is made ready."""
 END_FRESH_S = 0.2
 _T = TypeVar("_T")
 _log = structlog.get_logger()
@@ -93,21 +97,34 @@ class Library:
         self._wanted: OrderedDict[str, None] = OrderedDict()
         self._want = trio.Event()
         self._followers = 0
+        self._expect, self._expected = trio.open_memory_channel[str](EXPECTED_MAX)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Build the indexes that are wanted, one at a time, until cancelled."""
-        task_status.started()
         try:
-            while True:
-                await self._want.wait()
-                self._want = trio.Event()
-                while self._wanted:
-                    room, _ = self._wanted.popitem(last=False)
-                    await self._build(room)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._make_ready)
+                task_status.started()
+                while True:
+                    await self._want.wait()
+                    self._want = trio.Event()
+                    while self._wanted:
+                        room, _ = self._wanted.popitem(last=False)
+                        await self._build(room)
         finally:
             for reader in self._readers:
                 reader.close()
             self._readers.clear()
+
+    def expect(self, room: str) -> None:
+        """Say that a room will be asked for in a moment: what answers take long is made ready."""
+        with suppress(trio.WouldBlock):
+            self._expect.send_nowait(room)
+
+    async def _make_ready(self) -> None:
+        async for room in self._expected:
+            with suppress(StoreError, ReplayError):  # whoever asks will be told
+                await self.shelf(room)
 
     async def read(self, work: Callable[[LogReader], _T]) -> _T:
         """Do blocking work with a reader in a thread. Raises what the work does."""

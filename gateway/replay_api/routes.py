@@ -77,6 +77,20 @@ def replay_routes(library: Library, access: ReplayAccess) -> list[Route]:
     return [Route(f"/api/replay{path}", _guarded(handler, access)) for path, handler in paths]
 
 
+def page_opened(library: Library, access: ReplayAccess) -> Callable[[Request], None]:
+    """What is to be called when the page of a room is asked for: its index is made ready.
+
+    The page's scripts take their time to arrive. Only for those who may look anyway; an operator's
+    token does not come with the page.
+    """
+
+    def expect(request: Request) -> None:
+        if access.refusal(request) is None:
+            library.expect(request.path_params["room"])
+
+    return expect
+
+
 def _guarded(handler: _Handler, access: ReplayAccess) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         refused = access.refusal(request)

@@ -59,39 +59,95 @@ def read_heads(path: Path) -> HeadsFound | None:
 
     Damage leaves a lower bound: ends that were recorded before or after the damaged place.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    try:
-        magic, version, size, snapshot_rooms, salt, crc = _HEADER.unpack_from(content)
-    except struct.error:
-        return HeadsFound({}, "it is too short")
-    if crc != zlib.crc32(content[: _HEADER.size - 4]) or magic != _HEADER_MAGIC:
-        return HeadsFound({}, "its header is damaged")
-    if version != _VERSION:
-        return HeadsFound({}, f"its version {version} is unknown")
-    heads, damage = _read_records(content, salt)
-    if size != len(content):
-        damage = f"it has {len(content)} bytes instead of {size}"
-    elif damage is None and len(heads) < snapshot_rooms:
-        damage = f"it knows {len(heads)} rooms of at least {snapshot_rooms}"
-    return HeadsFound(heads, damage)
+    return HeadsReader(path).read()
 
 
-def _read_records(content: bytes, salt: int) -> tuple[dict[str, Head], str | None]:
-    heads: dict[str, Head] = {}
+class HeadsReader:
+    """Reads a heads file again and again: what it has read already it does not read once more.
+
+    Not thread-safe. A file that was replaced is read from its beginning.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._forget()
+
+    def _forget(self) -> None:
+        self._stamp = (0, 0, 0)
+        self._header = b""
+        self._heads: dict[str, Head] = {}
+        self._offset = 0
+        self._found: HeadsFound | None = None
+
+    def read(self) -> HeadsFound | None:
+        """Give what the file says now; None if there is none. Raises `OSError`.
+
+        What is written within the clock tick of the last read may be left out.
+        """
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            status = os.fstat(fd)
+            stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if self._found is None or stamp != self._stamp:
+                header = os.pread(fd, _HEADER.size, 0)
+                sound = self._found is not None and self._found.damage is None
+                if not sound or header != self._header or status.st_size < self._offset:
+                    self._forget()
+                self._found = self._read_on(fd, header, status.st_size)
+                self._header, self._stamp = header, stamp
+        finally:
+            os.close(fd)
+        return self._found
+
+    def _read_on(self, fd: int, header: bytes, file_size: int) -> HeadsFound:
+        try:
+            magic, version, size, snapshot_rooms, salt, crc = _HEADER.unpack(header)
+        except struct.error:
+            return HeadsFound({}, "it is too short")
+        if crc != zlib.crc32(header[:-4]) or magic != _HEADER_MAGIC:
+            return HeadsFound({}, "its header is damaged")
+        if version != _VERSION:
+            return HeadsFound({}, f"its version {version} is unknown")
+        self._offset = max(self._offset, _HEADER.size)
+        rest = _read_all(fd, self._offset, file_size)
+        known = self._offset + len(rest)
+        whole, damage = _read_records(rest, salt, self._offset, self._heads)
+        self._offset += whole
+        if size != known:
+            damage = f"it has {known} bytes instead of {size}"
+        elif damage is None and len(self._heads) < snapshot_rooms:
+            damage = f"it knows {len(self._heads)} rooms of at least {snapshot_rooms}"
+        return HeadsFound(dict(self._heads), damage)
+
+
+def _read_all(fd: int, offset: int, end: int) -> bytes:
+    content = bytearray()
+    while part := os.pread(fd, end - offset - len(content), offset + len(content)):
+        content += part
+    return bytes(content)
+
+
+def _read_records(
+    content: bytes, salt: int, begin: int, heads: dict[str, Head]
+) -> tuple[int, str | None]:
+    """Take records into `heads`; tell up to which byte all are whole, and what is damaged.
+
+    `begin` is where the content stands in the file.
+    """
     damage = None
-    offset = _HEADER.size
+    offset = 0
     while (record := _next_record(content, offset, salt)) is not None:
         start, end, entries = record
         if start != offset:
-            damage = damage or f"the record at byte {offset} is damaged"
+            damage = damage or f"the record at byte {begin + offset} is damaged"
         for room, position, digest in entries:
             if room not in heads or heads[room].position < position:
                 heads[room] = Head(position, digest)
         offset = end
-    return heads, damage
+    return offset, damage
 
 
 def _next_record(

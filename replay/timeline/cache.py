@@ -19,6 +19,7 @@ import msgspec
 from replay.reader import LogReader
 from replay.store.errors import StoreError
 from replay.timeline.index import TimelineIndex
+from replay.uncollected import uncollected
 
 DIRECTORY = "timelines"
 _MODULES = ("anomalies", "categories", "index", "lanes")
@@ -70,7 +71,8 @@ def load(directory: Path, room: str, reader: LogReader) -> TimelineIndex | None:
     if head != code_digest() + sha256(body).digest():
         return None
     try:
-        index = TimelineIndex.unpacked(msgspec.msgpack.decode(body))
+        with uncollected():
+            index = TimelineIndex.unpacked(msgspec.msgpack.decode(body))
         if index.room != room or reader.hash_at(room, index.position) != index.hash:
             return None
     except (msgspec.MsgspecError, KeyError, ValueError, TypeError, IndexError, StoreError):

@@ -14,6 +14,7 @@ from replay.difference import Change, difference
 from replay.document import Document
 from replay.fold import Fold
 from replay.history import History
+from replay.uncollected import uncollected
 
 NEAR_ENVELOPES = 20_000
 """How far ahead it is folded on; what is farther is looked for among the snapshots."""
@@ -66,7 +67,8 @@ class Cursor:
             or not fold.position <= position <= fold.position + NEAR_ENVELOPES
         ):
             fold = history.at(position)
-            return fold, Document(fold)
+            with uncollected():
+                return fold, Document(fold)
         self._advance(history, fold, document, position)
         return fold, document
 

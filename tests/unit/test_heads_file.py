@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from replay.store.heads import FILE_NAME, HeadsFile, read_heads
+from replay.store import heads
+from replay.store.heads import FILE_NAME, HeadsFile, HeadsReader, read_heads
 from replay.store.interface import Head
 
 
@@ -135,3 +136,51 @@ def test_without_space_preparing_fails_and_the_old_file_stands(path, heads_file,
     assert list(path.parent.iterdir()) == [path]
     record(heads_file, a=head(2))
     assert read_heads(path).heads["a"] == head(2)
+
+
+def touched(path):
+    """Have the file bear another time, whatever the clock's tick."""
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 10_000_000))
+
+
+def test_a_reader_that_reads_again_finds_the_same_as_a_new_one(path, heads_file):
+    reader = HeadsReader(path)
+    rooms = {f"room {n}": head(n) for n in range(300)}
+    replaced = set()
+    for n in range(40):
+        record(heads_file, **rooms, again=head(n))
+        touched(path)
+        replaced.add(path.stat().st_ino)
+        assert reader.read() == read_heads(path)
+        assert reader.read().heads["again"] == head(n)
+    assert len(replaced) > 1
+    size = path.stat().st_size
+    os.truncate(path, 5_000)
+    touched(path)
+    assert reader.read() == read_heads(path)
+    assert "instead of" in reader.read().damage
+    os.truncate(path, size)
+    touched(path)
+    assert reader.read() == read_heads(path)
+    path.unlink()
+    assert reader.read() is None
+
+
+def test_a_reader_that_reads_again_reads_only_what_is_new(path, heads_file, monkeypatch):
+    reader = HeadsReader(path)
+    for n in range(200):
+        record(heads_file, a=head(n))
+    reader.read()
+    decoded = []
+    monkeypatch.setattr(
+        "replay.store.heads._decode",
+        lambda raw, decode=heads._decode: decoded.append(1) or decode(raw),
+    )
+    touched(path)
+    record(heads_file, a=head(200), b=head(1))
+    touched(path)
+    assert reader.read().heads == {"old": head(7), "a": head(200), "b": head(1)}
+    assert len(decoded) == 1
+    reader.read()
+    assert len(decoded) == 1

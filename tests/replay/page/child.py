@@ -14,7 +14,7 @@ from gateway.http_server import serve_http
 from gateway.keys import Secret
 from gateway.replay_api.access import ReplayAccess
 from gateway.replay_api.library import Library
-from gateway.replay_api.routes import replay_routes
+from gateway.replay_api.routes import page_opened, replay_routes
 from tests.replay.page.desk import House
 
 
@@ -23,12 +23,14 @@ async def main() -> None:
     data, port = Path(sys.argv[1]), int(sys.argv[2])
     secret = Secret(sys.argv[3]) if len(sys.argv) > 3 else None
     library = Library(data)
+    access = ReplayAccess(secret, loopback_only=True)
     app = make_app(
         House(),
         version="0",
         signaling_url=None,
         secret=secret,
-        replay=replay_routes(library, ReplayAccess(secret, loopback_only=True)),
+        replay=replay_routes(library, access),
+        replay_opened=page_opened(library, access),
     )
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

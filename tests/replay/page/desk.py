@@ -14,7 +14,7 @@ from gateway.http import Health, make_app
 from gateway.keys import Secret
 from gateway.replay_api.access import ReplayAccess
 from gateway.replay_api.library import Library
-from gateway.replay_api.routes import replay_routes
+from gateway.replay_api.routes import page_opened, replay_routes
 
 
 class House:
@@ -58,12 +58,14 @@ async def desk(
 ) -> AsyncIterator[Desk]:
     """The API of a server on loopback, unless told otherwise."""
     library = Library(data)
+    access = ReplayAccess(secret, loopback_only)
     app = make_app(
         House(),
         version="0",
         signaling_url=None,
         secret=secret,
-        replay=replay_routes(library, ReplayAccess(secret, loopback_only)),
+        replay=replay_routes(library, access),
+        replay_opened=page_opened(library, access),
     )
     transport = httpx.ASGITransport(app=app)
     async with trio.open_nursery() as nursery:

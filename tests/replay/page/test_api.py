@@ -345,3 +345,30 @@ async def test_an_empty_room_has_a_page(tmp_path):
         told = await ask.indexed("quiet")
         assert (told["end"], told["sessions"][0]["peers"]) == (2, 0)
         assert (await ask("/quiet/lanes"))["total"] == 0
+
+
+async def ready(library, room):
+    """The index of a room once it was made ready, though nobody asked for it."""
+    shelves = library._shelves
+    with trio.fail_after(30):
+        while not (room in shelves and shelves[room].index.position):  # noqa: ASYNC110
+            await trio.sleep(0.01)
+    return shelves[room].index
+
+
+async def test_the_index_is_made_ready_when_the_page_is_opened(data):
+    async with desk(data) as ask:
+        for room in ("nowhere", "lobby"):
+            await ask.client.get(f"/replay/{room}")
+        index = await ready(ask.library, "lobby")
+        assert index.position == (await ask("/lobby"))["end"]
+        assert "nowhere" not in ask.library._shelves
+
+
+async def test_nothing_is_made_ready_for_those_who_may_not_look(data):
+    async with desk(data, secret=SECRET) as ask:
+        await ask.client.get("/replay/lobby")
+        token = {"authorization": f"Bearer {SECRET.reveal()}"}
+        await ask.client.get("/replay/closed-room", headers=token)
+        await ready(ask.library, "closed-room")
+        assert "lobby" not in ask.library._shelves

@@ -23,7 +23,7 @@ from replay.store import SqliteStore
 from replay.store.errors import StoreWriteFailed
 from replay.store.retention import PAUSE_S, Retention
 from replay.store.sealing import Sealed, Session
-from replay.upkeep import forget_caches
+from replay.upkeep import forget_session
 
 FIRST_S = 60.0
 """After the start, before the first round."""
@@ -74,7 +74,13 @@ class Upkeep:
             before_ns=None if after is None else now_ns - after,
             bytes_max=self._wanted.prune_size,
         ):
-            forget = partial(forget_caches, self._store.directory, pruned.room, pruned.last)
+            forget = partial(
+                forget_session,
+                self._store.directory,
+                pruned.room,
+                pruned.last,
+                pruned.last_at_ns,
+            )
             await trio.to_thread.run_sync(forget)
             self._log.info("session_pruned", room=pruned.room, first=pruned.first, last=pruned.last)
 

@@ -1,4 +1,4 @@
-"""Caches of a room that hold what its log no longer holds: they go when a session is pruned."""
+"""What goes with a session that is pruned: caches that hold its content, telemetry, recordings."""
 
 from __future__ import annotations
 
@@ -6,8 +6,41 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-from replay import snapshots
+from replay import recording_store, snapshots, telemetry_store
+from replay.side_store import Layout, open_writer
+from replay.store.errors import StoreVersionUnknown
 from replay.timeline import cache
+
+LAST_FRAME_NS = 1_000_000_000
+"""A session's last second is measured after its last event."""
+
+
+def forget_session(directory: Path, room: str, up_to: int, last_at_ns: int) -> None:
+    """Delete what is kept beside the log of a session that was pruned. Blocks.
+
+    `up_to` is its last position, `last_at_ns` when that was. Only the oldest sessions of a room are
+    pruned, so all that is older goes too. What cannot be deleted stays until its own retention.
+    """
+    forget_caches(directory, room, up_to)
+    _delete(directory, telemetry_store.LAYOUT, room, "at_ns <= ?", last_at_ns + LAST_FRAME_NS)
+    _delete(directory, recording_store.LAYOUT, room, "position <= ?", up_to)
+
+
+def _delete(directory: Path, layout: Layout, room: str, which: str, value: int) -> None:
+    path = directory / layout.file_name
+    if not path.is_file():
+        return
+    with (
+        contextlib.suppress(OSError, sqlite3.Error, StoreVersionUnknown),
+        contextlib.closing(open_writer(path, layout)) as connection,
+    ):
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute(
+            f"DELETE FROM {layout.table} WHERE {which}"  # noqa: S608 - ours
+            " AND room_id = (SELECT room_id FROM room WHERE room = ?)",
+            (value, room),
+        )
+        connection.executescript("PRAGMA incremental_vacuum")  # a step a page
 
 
 def forget_caches(directory: Path, room: str, up_to: int) -> None:

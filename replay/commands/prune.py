@@ -23,7 +23,7 @@ from replay.commands.common import (
 from replay.store.retention import Pruned, Retention
 from replay.store.sqlite import SqliteStore
 from replay.text import printable, utc
-from replay.upkeep import forget_caches
+from replay.upkeep import forget_session
 
 
 class _Amount(click.ParamType[int]):
@@ -78,7 +78,7 @@ async def _prune(
         found = 0
         async for pruned in retention.prune(before_ns=before_ns, bytes_max=larger_than):
             found += 1
-            forget = partial(forget_caches, directory, pruned.room, pruned.last)
+            forget = partial(forget_session, directory, pruned.room, pruned.last, pruned.last_at_ns)
             await trio.to_thread.run_sync(forget)
             _tell(pruned, as_json=as_json)
         if found:

@@ -10,14 +10,23 @@ from contextlib import closing
 import pytest
 import trio
 
+from protocol.notices import Recording
 from replay.reader import LogReader
+from replay.recording_store import RecordingStore
+from replay.recordings import Recordings
+from replay.side_store import Retention
 from replay.snapshots import Snapshots
 from replay.store import SqliteStore
+from replay.telemetry import Telemetry
 from replay.timeline import cache
 from replay.timeline.build import build, keep_snapshots
 from replay.verify import verify
 from tests.replay.conftest import Commands
+from tests.replay.measured import with_telemetry
+from tests.replay.page.desk import desk
 from tests.replay.sessions import S, call, store
+
+KEEP = Retention(days_max=36500, bytes_max=1 << 30)
 
 
 def closed_call(room="lobby", seed=0):
@@ -168,6 +177,56 @@ def test_caches_of_what_was_pruned_go_with_it(log):
     assert index.position == session.position
     assert len(index.times) == session.position
     assert [each.begin for each in index.sessions] == [middle + 1]
+
+
+def test_telemetry_and_recordings_of_what_was_pruned_go_with_it(log):
+    directory, session, middle = log
+    with_telemetry(directory, session)
+    with_telemetry(directory, call("running"))
+    recordings = RecordingStore(directory, KEEP, now_ns=lambda: session.at_ns)
+    for position in (9, middle + 9):
+        part = Recording(
+            room="lobby", transport="t", reason="operator", position=position,
+            at_ns=session.at_ns, part=0, parts=1, data=b"x",
+        )  # fmt: skip
+        recordings.put_part(part)
+    recordings.close()
+    last_ns = session.drafts[middle - 1].at_ns
+    telemetry = Telemetry(directory)
+    before = telemetry.span("running")
+    assert telemetry.span("lobby")[0] < last_ns
+    age_s = (now_ns() - last_ns) // S - 600
+    run = Commands(directory)
+    run.text("prune", "--older-than", f"{age_s}s")
+    assert telemetry.span("lobby")[0] > last_ns + S
+    assert telemetry.span("running") == before
+    assert [one.position for one in Recordings(directory).of_room("lobby")] == [middle + 9]
+    (left,) = run.text("stats", "lobby", "--all", "--json").splitlines()
+    assert json.loads(left)["telemetry"]["first_at_ns"] == telemetry.span("lobby")[0]
+
+
+async def test_the_page_reads_archived_sessions_and_what_is_left_after_pruning(log):
+    directory, session, middle = log
+    for command in (["archive", "lobby"], None, ["prune", "--older-than"]):
+        if command is None:
+            async with desk(directory) as ask:
+                told = await ask.indexed("lobby")
+                assert [each["begin"] for each in told["sessions"]] == [1, middle + 1]
+                found = await ask("/lobby/search", q="type:PeerJoined")
+                assert next(e["position"] for e in found["events"]) < middle
+                row = (await ask("/lobby/events", around=10, count=4))["events"][0]
+                assert (await ask(f"/lobby/event/{row['position']}"))["position"] == row["position"]
+            continue
+        if command[0] == "prune":
+            command.append(f"{(now_ns() - session.drafts[middle - 1].at_ns) // S - 600}s")
+        await trio.to_thread.run_sync(lambda words=command: Commands(directory).text(*words))
+    async with desk(directory) as ask:
+        told = await ask.indexed("lobby")
+        assert [each["begin"] for each in told["sessions"]] == [middle + 1]
+        found = await ask("/lobby/search", q="type:PeerJoined")
+        assert [e["position"] > middle for e in found["events"]] == [True]
+        assert not (await ask("/lobby/search", q="viewer 0"))["events"]
+        await ask("/lobby/event/5", status=400)
 
 
 async def test_a_server_that_holds_the_log_is_named_in_one_line(log):

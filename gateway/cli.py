@@ -20,7 +20,7 @@ _COMMANDS = {
     "serve": ("gateway.serve_command", "serve", "Run the server."),
     "token": ("gateway.token_command", "token", "Make a join token."),
     "load": ("load.command", "load", "Test a server with many clients."),
-    "replay": ("replay.cli", "replay", "Look into the event log."),
+    "replay": ("gateway.replay_command", "replay", "Look into the event log."),
 }
 
 

@@ -142,6 +142,10 @@ class SignalingClient:
                 if notified.event == event and fields.items() <= notified.data.items():
                     return notified
 
+    async def abandon(self) -> None:
+        """Break the connection without a goodbye, as a network does."""
+        await trio.aclose_forcefully(self._socket._stream)
+
     async def wait_closed(self) -> SignalingClosed:
         """Wait until the socket is closed and say why; notifications stay to be read."""
         await self._ended.wait()

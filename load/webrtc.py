@@ -65,6 +65,8 @@ class WebRtcTransport:
         self.srtp: SrtpSession | None = None
         self.lose_incoming: Callable[[bytes], bool] = lambda _datagram: False
         """Says of each datagram whether the network shall lose it; for tests."""
+        self.offline = False
+        """While set, no datagram comes or goes, as without a network."""
         self._context = context or DtlsContext(DtlsCertificate.generate())
         self._role: DtlsRole = role
         candidate = created.ice_candidates[0]
@@ -171,7 +173,7 @@ class WebRtcTransport:
 
     async def send_datagram(self, datagram: bytes) -> None:
         """Send bytes as they are; a network that refuses them loses them."""
-        if self._socket is not None:
+        if self._socket is not None and not self.offline:
             try:
                 await self._socket.send(datagram)
             except OSError:
@@ -233,7 +235,7 @@ class WebRtcTransport:
 
     def _handle_datagram(self, datagram: bytes) -> None:
         """Tell STUN, DTLS and SRTP apart (RFC 7983)."""
-        if not datagram or self.lose_incoming(datagram):
+        if not datagram or self.offline or self.lose_incoming(datagram):
             return
         self.datagrams_received += 1
         first = datagram[0]

@@ -98,6 +98,11 @@ _STATS: dict[str, type[Struct]] = {
 }
 METHODS = (*_METHODS, "getStats")
 """Every method of the contract."""
+METHOD_OF: Mapping[str, str] = {
+    **{kind.__name__: method for method, kind in _METHODS.items()},
+    **{kind.__name__: "getStats" for kind in _STATS.values()},
+}
+"""The method that each command, by the name of its type, came by."""
 
 
 def decode_request(subprotocol: Subprotocol, frame: bytes | str) -> Request | BadFrame:

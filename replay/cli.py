@@ -30,6 +30,19 @@ _COMMANDS = {
 """By name, in the order of the help; each stands in the module of its name."""
 
 
+_ELSEWHERE: dict[str, str] = {}
+"""Modules of commands that are not in `replay.commands`, by name."""
+
+
+def add_command(name: str, module: str, about: str) -> None:
+    """Add a command that stands in another module, under its own name; it is imported when called.
+
+    For what needs more than this package may import.
+    """
+    _ELSEWHERE[name] = module
+    _COMMANDS[name] = about
+
+
 class _Commands(click.Group):
     """Imports a command when it is asked for: the command line must start quickly."""
 
@@ -40,7 +53,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = cmd_name.replace("-", "_")
-        found = importlib.import_module(f"replay.commands.{module}")
+        found = importlib.import_module(_ELSEWHERE.get(cmd_name, f"replay.commands.{module}"))
         command: click.Command = getattr(found, module)
         return command
 

@@ -71,6 +71,10 @@ class Collector:
         if take is not None:
             take(self, event_of(envelope), envelope.actor.partition("/")[2])
 
+    def peer(self, peer: str) -> PeerStats | None:
+        """What is known of a peer so far."""
+        return self._peers.get(peer)
+
     def finish(self) -> SessionStats:
         """Give the figures as of the last envelope."""
         stats = self.stats

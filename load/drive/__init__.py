@@ -1,0 +1,1 @@
+"""Plays a recorded session's script with live synthetic clients, and says what went otherwise."""

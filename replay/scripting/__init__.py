@@ -1,0 +1,1 @@
+"""Scripts: what the clients of a recorded session did, for others to play."""

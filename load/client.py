@@ -289,14 +289,18 @@ async def connect(
     closes before it, and what trio-websocket raises when it can't be reached.
     """
     extra = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
-    async with open_websocket_url(
-        url,
-        ssl_context,
-        subprotocols=[subprotocol],
-        extra_headers=extra,
-        max_message_size=MESSAGE_BYTES_MAX,
-        connect_timeout=timeout_s,
-    ) as socket:
+    async with (
+        _stream_closed() as opened,
+        open_websocket_url(
+            url,
+            ssl_context,
+            subprotocols=[subprotocol],
+            extra_headers=extra,
+            max_message_size=MESSAGE_BYTES_MAX,
+            connect_timeout=timeout_s,
+        ) as socket,
+    ):
+        opened.append(socket)
         client = SignalingClient(socket, subprotocol)
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
@@ -307,11 +311,22 @@ async def connect(
             except Exception as error:  # noqa: BLE001 - raised below, not in an ExceptionGroup
                 failure = error
             nursery.cancel_scope.cancel()
-        if client._closed is not None and client._closed.code != CLOSED_BY_US:
-            # trio-websocket leaves the stream to the garbage collector when the peer closed first.
-            await trio.aclose_forcefully(socket._stream)
         if failure is not None:
             raise failure
+
+
+@asynccontextmanager
+async def _stream_closed() -> AsyncIterator[list[WebSocketConnection]]:
+    """Close the streams of what is appended, at last.
+
+    trio-websocket leaves them to the garbage collector when the peer closed first.
+    """
+    opened: list[WebSocketConnection] = []
+    try:
+        yield opened
+    finally:
+        for socket in opened:
+            await trio.aclose_forcefully(socket._stream)
 
 
 def _present(data: dict[str, Any]) -> dict[str, Any]:

@@ -73,6 +73,7 @@ class Publish(_Action, frozen=True, kw_only=True):
     producer: str
     transport: str
     kind: Kind
+    mid: str | None = None
     mime_type: str
     encodings: tuple[Encoding, ...]
     """More than one: simulcast, the lowest first."""

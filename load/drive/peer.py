@@ -73,6 +73,7 @@ class DrivenPeer:
                     await self._play(step)
                     played()
                 await self._clock.wait_until(self._stage.ends_at_ns)
+                await self._stage.finish()
             finally:
                 self._note_outcome()
                 with trio.CancelScope(shield=True), trio.move_on_after(PART_S):
@@ -82,6 +83,7 @@ class DrivenPeer:
     async def _play(self, step: Step) -> None:
         made = makes(step.action)
         try:
+            await self._stage.wait_turn(step)
             await self._perform(step)
         except RequestRefused as refusal:
             self._refused(step, refusal)
@@ -100,6 +102,7 @@ class DrivenPeer:
         finally:
             if made is not None:
                 self._stage.settle(made)
+            self._stage.done(step)
 
     def _refused(self, step: Step, refusal: RequestRefused) -> None:
         if step.tolerant:
@@ -221,7 +224,7 @@ class DrivenPeer:
         parameters = action.rtp_parameters
         if parameters is None:
             self._mids += 1
-            mid = str(self._mids)
+            mid = action.mid or f"s{self._mids}"
             parameters = stream_parameters(self._router, codec, mid, action.encodings)
         data = {
             "transport": known,

@@ -11,9 +11,11 @@ from msgspec import Struct
 
 from load.drive.clock import ScriptClock
 from load.drive.peer import DrivenPeer
+from load.drive.publication import prepare
 from load.drive.stage import Difference, Stage
 from load.drive.target import DriveFailed, Target, greet
-from protocol.script import Figures, Script
+from protocol.script import Figures, Publish, Script
+from protocol.script_order import order_of
 
 DIFFERENCES_MAX = 10_000
 """Differences that are kept; beyond that they are counted."""
@@ -68,7 +70,9 @@ class Drive:
         """
         self._check_files()
         await greet(self._target)
+        await trio.to_thread.run_sync(self._encode)
         clock = ScriptClock(self._speed)
+        order = order_of(self._script)
         peers: list[list[DrivenPeer]] = []
         begun_s = trio.current_time()
         try:
@@ -79,7 +83,7 @@ class Drive:
                 with self._scope:
                     async with trio.open_nursery() as nursery:
                         for room in self._rooms:
-                            stage = Stage(room, self._script, clock, self._note)
+                            stage = Stage(room, self._script, order, clock, self._note)
                             crew = [
                                 DrivenPeer(part, stage, self._target) for part in self._script.peers
                             ]
@@ -104,6 +108,13 @@ class Drive:
             lag_ms_max=clock.lag_s_max * 1e3,
             stopped=self._stopped,
         )
+
+    def _encode(self) -> None:
+        """Make all media beforehand: it takes long enough to hold up the clients."""
+        for peer in self._script.peers:
+            for step in peer.steps:
+                if isinstance(step.action, Publish):
+                    prepare(step.action.kind, step.action.mime_type, step.action.encodings)
 
     def _played(self) -> None:
         self.steps += 1

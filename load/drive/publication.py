@@ -77,6 +77,12 @@ def stream_parameters(
     )
 
 
+def prepare(kind: str, mime_type: str, encodings: Sequence[Encoding]) -> None:
+    """Encode what a stream will need; loops are kept and shared."""
+    for encoding in encodings:
+        loop_for(codec_for(kind, mime_type), encoding.bitrate_bps)
+
+
 class Publication:
     """The senders of one stream. Nothing is sent before `flow`."""
 

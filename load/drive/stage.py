@@ -10,6 +10,7 @@ from msgspec import Struct
 from load.drive.clock import ScriptClock
 from protocol import script
 from protocol.script import Script, ScriptedPeer, Step
+from protocol.script_order import Order, Turn
 
 WAIT_S = 15.0
 """How long a step waits for what another client is to make."""
@@ -37,11 +38,22 @@ class _Slot:
         self.id: str | None = None
 
 
+class _TurnState:
+    def __init__(self, steps: int) -> None:
+        self.steps_left = steps
+        self.over = trio.Event()
+
+
 class Stage:
     """One set's room."""
 
     def __init__(
-        self, room: str, script_: Script, clock: ScriptClock, note: Callable[[Difference], None]
+        self,
+        room: str,
+        script_: Script,
+        order: Order,
+        clock: ScriptClock,
+        note: Callable[[Difference], None],
     ) -> None:
         self.room = room
         self.clock = clock
@@ -49,6 +61,10 @@ class Stage:
         self._first = script_.peers[0].peer
         self._begun = trio.Event()
         self._note = note
+        self._order = order
+        self._turns = {turn: _TurnState(size) for turn, size in order.sizes.items()}
+        self._to_finish = len(script_.peers)
+        self._finished = trio.Event()
         self._slots: dict[str, _Slot] = {
             label: _Slot()
             for peer in script_.peers
@@ -89,6 +105,31 @@ class Stage:
         if slot.id is None:
             raise NotMade
         return slot.id
+
+    async def wait_turn(self, step: Step) -> None:
+        """Wait until the steps of others that must come before this one are done.
+
+        Not for ever: a client that hangs may not hold up all others.
+        """
+        with trio.move_on_after(WAIT_S):
+            for turn in self._order.turns.get(step.position, ()):
+                if turn.number:
+                    await self._turns[Turn(turn.producer, turn.number - 1)].over.wait()
+
+    def done(self, step: Step) -> None:
+        """A step is done, however it went."""
+        for turn in self._order.turns.get(step.position, ()):
+            state = self._turns[turn]
+            state.steps_left -= 1
+            if not state.steps_left:
+                state.over.set()
+
+    async def finish(self) -> None:
+        """One client is through its steps; wait until all are, so that none sees others go."""
+        self._to_finish -= 1
+        if not self._to_finish:
+            self._finished.set()
+        await self._finished.wait()
 
     def differs(self, part: ScriptedPeer, step: Step, what: str) -> None:
         """Note that a step went otherwise."""

@@ -61,7 +61,10 @@ def reason_of(error: BaseException) -> str:
         return reason_of(error.exceptions[0])
     if isinstance(error, HandshakeError):
         status = getattr(error, "status_code", None)
-        return f"it answers HTTP {status}" if status else "the WebSocket handshake failed"
+        if status:
+            return f"it answers HTTP {status}, not as signaling does"
+        cause = error.__cause__ or error.__context__
+        return "the WebSocket handshake failed" if cause is None else reason_of(cause)
     if isinstance(error, trio.TooSlowError | DisconnectionTimeout):
         return "it does not answer"
     if isinstance(error, OSError) and error.__cause__ is not None:

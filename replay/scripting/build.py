@@ -30,6 +30,10 @@ CONSENT_NS = 10_000_000_000
 """How long a client was not heard before the plane says that it is disconnected."""
 SETTLED_NS = 1_000_000_000
 """An address that moves earlier than this is ICE choosing among pairs."""
+FAULTS = frozenset(
+    ("plane_unavailable", "storage_unavailable", "overloaded", "shutting_down", "internal_error")
+)
+"""Refusals for which the server was to blame. Whoever met one asked again, or gave up."""
 CONNECTION_LOST = "connection_lost"
 DTLS_CLOSED = "dtls_closed"
 
@@ -65,6 +69,8 @@ class Builder:
         self._extra: list[tuple[str, Step]] = []
         self._first_video_ns: dict[str, int] = {}
         self._left_out: Counter[str] = Counter()
+        self._leaving: tuple[int | None, str] = (None, "")
+        """Who left last, and the message that it left by: it is told what that ended."""
         self._ends_at_ns = 0
         self._closed = False
 
@@ -90,7 +96,11 @@ class Builder:
             extra.setdefault(peer, []).append(added)
         peers = []
         for member in self.cast.values():
-            steps = [self._step(draft, measured) for draft in member.drafts]
+            steps = [
+                self._step(draft, measured)
+                for draft in member.drafts
+                if draft.refused not in FAULTS
+            ]
             figures = self._figures(member, steps, measured)
             steps += extra.get(member.peer, [])
             peers.append(member.finish(begins, ends, steps, figures))
@@ -100,7 +110,7 @@ class Builder:
             duration_ns=max(0, ends - begins),
             peers=tuple(peers),
             measured=measured is not UNMEASURED,
-            left_out=dict(self._left_out),
+            left_out={what: count for what, count in self._left_out.items() if count},
         )
 
     # Messages.
@@ -141,6 +151,7 @@ class Builder:
                 self.cast[peer].attach(envelope.at_ns)
             case events.PeerLeft(peer=peer, reason=reason):
                 self.cast[peer].leave(envelope.at_ns)
+                self._leaving = (envelope.cause, peer)
                 if reason not in (REQUESTED, CONNECTION_LOST):
                     self._add(peer, envelope, script.Leave(), tolerant=True)
             case events.TransportAdded(transport=label, peer=peer):
@@ -171,6 +182,7 @@ class Builder:
         match event:
             case events.CommandRefused(code=code):
                 draft.refused = code
+                self._left_out["requests refused for a fault"] += code in FAULTS
                 if isinstance(draft.command, commands.Join):
                     self._joined(envelope, f"refused-{draft.position}", draft)
             case events.PeerJoined(peer=peer, rights=rights):
@@ -295,6 +307,8 @@ class Builder:
                 for member in self.cast.values():
                     if member.present and member.peer != but:
                         member.tell(notification, envelope.at_ns, since_ns)
+                if self._leaving[0] == envelope.cause and but is None:
+                    self.cast[self._leaving[1]].told[notification.name] += 1
 
     # Steps and figures.
 
@@ -327,6 +341,7 @@ class Builder:
                     producer=label,
                     transport=command.transport,
                     kind=command.kind,
+                    mid=parameters.mid,
                     mime_type=media_of(parameters),
                     encodings=encodings_of(command.kind, parameters, measured.sent(label)),
                     paused=command.paused,

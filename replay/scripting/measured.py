@@ -8,8 +8,9 @@ from typing import Protocol
 
 from protocol.script import Figures
 from replay.errors import ReplayError
+from replay.session_figures import Quality
 from replay.store.errors import StoreError
-from replay.telemetry import Entity, Folded, Quality, Telemetry
+from replay.telemetry import Entity, Folded, Telemetry
 
 _POINTS = 500
 

@@ -55,7 +55,7 @@ class PlaneDown(Struct, frozen=True, kw_only=True):
     """The plane takes no orders until the next `PlaneUp`; what is submitted is dropped.
 
     `reason` is a word and, where there is one, its detail: `exit 1`,
-    `signal SIGKILL`, `connection_lost`, `order_queue_overflow`,
+    `signal SIGKILL`, `connection_lost`, `silent`, `hung`, `order_queue_overflow`,
     `protocol_error: …`, `quit`.
     """
 

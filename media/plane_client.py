@@ -11,6 +11,8 @@ Queues, and what their overflow means:
 - Notices (`NOTICES_MAX`): the reader waits, and the socket with it.
 - Questions without an answer (`QUESTIONS_MAX`): refused with `PlaneUnavailable`.
 
+A plane that answers nothing for a while ends its connection too: `media.heartbeat`.
+
 Who starts planes and connects to them is `media.plane_process`; it calls
 `serve` for each connection and `report_down` after it.
 """
@@ -23,6 +25,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import trio
 
+from media import heartbeat
 from media.dtls import DtlsContext
 from media.dtls_driver import DtlsDriver
 from media.frames import FrameError, PlaneFrame
@@ -60,6 +63,8 @@ QUESTIONS_MAX = 256
 QUERY_IDS_MAX = 500
 """Ids in one `QueryStats`; more are asked for in several, so that answers stay small."""
 HELLO_TIMEOUT_S = 5.0
+HELLO_TIMEOUT = "hello_timeout"
+"""The reason of a connection whose plane does not greet."""
 
 IcePassword = Callable[[str], str]
 """Gives the password that belongs to a local ufrag. It is never in the log."""
@@ -202,7 +207,7 @@ class Plane:
             with trio.fail_after(HELLO_TIMEOUT_S):
                 info, table, early = await connection.greet(self._hello)
         except trio.TooSlowError as error:
-            raise ConnectionEnded("hello_timeout") from error
+            raise ConnectionEnded(HELLO_TIMEOUT) from error
         if self._incarnation is not None and self._incarnation != info.incarnation:
             await self._report_lost("another plane took its place")
         self._incarnation = info.incarnation
@@ -219,6 +224,7 @@ class Plane:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(connection.write)
                 nursery.start_soon(self._run_timers, connection)
+                nursery.start_soon(heartbeat.watch, connection)
                 try:
                     await self._read(connection, early)
                 except ConnectionEnded as ended:

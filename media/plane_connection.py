@@ -101,6 +101,8 @@ class PlaneConnection:
         self.timer_wakes = trio.Event()
         self.scope = trio.CancelScope()
         self.end_reason: str | None = None
+        self.waiting_since_s: float | None = None
+        """Since when the plane is listened to without a word of it, on trio's clock."""
         self._stream = stream
         self._prepare = prepare
         self._refuse = refuse
@@ -146,10 +148,12 @@ class PlaneConnection:
 
         Raises `ConnectionEnded`, `FrameError`.
         """
+        self.waiting_since_s = trio.current_time()
         try:
             received = await self._stream.receive_some(RECEIVE_BYTES)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise ConnectionEnded("connection_lost") from error
+        self.waiting_since_s = None
         if not received:
             raise ConnectionEnded("connection_lost")
         return [decode_frame(body) for body in self._splitter.handle_bytes(bytes(received))]

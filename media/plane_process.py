@@ -8,7 +8,9 @@ at its socket first and starts one only where none answers:
        └─ nobody: start ─▶                                    no: connect again
 
 A plane of another protocol is told to quit and replaced. One that can't be
-reached any more is ended. Restarts wait longer each time, up to
+reached any more is ended, and so is one that hangs: that fell silent on a
+connection (`media.heartbeat`) and does not greet on the next one. Restarts wait
+longer each time, up to
 `BACKOFF_S_MAX`; a plane that lived for `STEADY_S` resets that.
 """
 
@@ -33,7 +35,7 @@ from media.frames import (
     encode_order,
     encode_orders,
 )
-from media.plane_client import Plane
+from media.plane_client import HELLO_TIMEOUT, Plane
 from media.plane_connection import PlaneRefused
 from protocol.orders import PLANE_PROTOCOL, Hello, PlaneInfo, Quit
 
@@ -158,6 +160,8 @@ class PlaneProcess:
         self._log_path = log_path
         self._env = dict(os.environ if env is None else env)
         self._process: _Process | None = None
+        self._greeted: int | None = None
+        """The process that greeted us last: if it hangs, it may be killed, whoever started it."""
         self._keep = False
 
     @property
@@ -211,6 +215,7 @@ class PlaneProcess:
         def note_up(info: PlaneInfo) -> None:
             nonlocal came_up
             came_up = True
+            self._greeted = None if self._process is None else self._process.pid
             on_up(info)
 
         try:
@@ -223,8 +228,12 @@ class PlaneProcess:
                 raise PlaneStartError(f"the new plane refuses us: {refused}") from None
             return
         assert self._process is not None
+        if reason == HELLO_TIMEOUT and not fresh:
+            if not await self._end_process(hangs=self._process.pid == self._greeted):
+                raise PlaneStartError(f"the plane {self._process.pid} neither answers nor ends")
+            reason = "hung"
         if await self._process.wait_dead(DEATH_WAIT_S):
-            why = self._process.exit_reason or reason
+            why = reason if reason == "hung" else self._process.exit_reason or reason
             self._forget_process()
             if fresh and not came_up:
                 raise PlaneStartError(f"the plane ended with {why}: {self._last_log_line()}")
@@ -296,11 +305,17 @@ class PlaneProcess:
             except OSError as error:
                 raise PlaneStartError(f"the plane {pid} can't be watched: {error}") from error
 
-    async def _end_process(self) -> bool:
-        """End the process by Quit, SIGTERM and, where we started it, SIGKILL; True: it is dead."""
+    async def _end_process(self, *, hangs: bool = False) -> bool:
+        """End the process by Quit, SIGTERM and, where we started it, SIGKILL; True: it is dead.
+
+        One that hangs is killed at once: it would hear nothing else.
+        """
         process = self._process
         if process is None:
             return True
+        if hangs:
+            process.send(signal.SIGKILL)
+            return await process.wait_dead(QUIT_TIMEOUT_S)
         if await self._tell_quit() and await process.wait_dead(QUIT_TIMEOUT_S):
             return True
         process.send(signal.SIGTERM)

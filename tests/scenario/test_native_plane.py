@@ -288,6 +288,17 @@ def test_garbage_closes_that_connection_only(path: Path, garbage: bytes) -> None
         ]
 
 
+def test_an_order_of_an_unknown_type_is_answered_with_an_error(path: Path) -> None:
+    with running(path), Controller(path) as controller:
+        controller.ask(HELLO)
+        later: Any = msgspec.Raw(msgspec.msgpack.encode({"type": "SetHologram", "hologram": "h"}))
+        done, refused, made = controller.ask(transport("a", 0), later, transport("b", 1))
+        assert (done, made) == (None, None)
+        assert refused["error"]["code"] == "unknown_order"
+        table = table_of(controller.ask(Describe())[0])
+        assert sorted(one.transport for one in table.transports) == ["a", "b"]
+
+
 def test_orders_before_hello_are_not_heard(path: Path) -> None:
     with running(path), Controller(path) as controller, Controller(path) as hostile:
         controller.ask(HELLO)

@@ -92,6 +92,11 @@ class ScriptedPlane:
         await self.answer(frame)
         return frame.orders
 
+    async def answer_all(self) -> None:
+        """Answer with nils, as one must who is not to seem to hang."""
+        while True:
+            await self.next_orders()
+
 
 @asynccontextmanager
 async def connected(

@@ -194,7 +194,10 @@ async def test_a_peer_that_says_nothing_times_out(autojump_clock: object) -> Non
         await scripted.next_orders()
         await scripted.say(CONNECTED)
         began_s = trio.current_time()
-        said = [await plane.notices.receive() for _ in range(3)]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(scripted.answer_all)
+            said = [await plane.notices.receive() for _ in range(3)]
+            nursery.cancel_scope.cancel()
         assert said == [CONNECTED, dtls("connecting"), dtls("failed", reason="timeout")]
         assert trio.current_time() - began_s == pytest.approx(HANDSHAKE_TIMEOUT_NS / 1e9)
 

@@ -33,6 +33,8 @@ pub enum OrderError {
     TableFull,
     /// The order is for the plane, not for an engine.
     NotForEngine,
+    /// The order's type is not known here.
+    UnknownOrder,
 }
 
 impl OrderError {
@@ -53,6 +55,7 @@ impl OrderError {
             Self::BadKeyLength => "bad_key_length",
             Self::TableFull => "table_full",
             Self::NotForEngine => "not_for_engine",
+            Self::UnknownOrder => "unknown_order",
         }
     }
 }
@@ -74,6 +77,7 @@ impl fmt::Display for OrderError {
             Self::BadKeyLength => "key or salt have not the profile's length",
             Self::TableFull => "the table is full",
             Self::NotForEngine => "the order is for the plane",
+            Self::UnknownOrder => "this plane knows no such order",
         })
     }
 }

@@ -347,6 +347,7 @@ impl Server {
             | Order::QueryStats(_)
             | Order::Quit {}
             | Order::SetMirror(_) => Err(OrderError::NotForEngine),
+            Order::Unknown => Err(OrderError::UnknownOrder),
         }
     }
 

@@ -427,4 +427,7 @@ pub enum Order {
     /// Within the plane: makes a mirror.
     #[serde(skip)]
     SetMirror(SetMirror),
+    /// Of a type that this plane does not know: a newer control process asks for it.
+    #[serde(other)]
+    Unknown,
 }

@@ -49,6 +49,7 @@ pub(super) fn apply(engine: &mut Engine, now_ns: u64, order: Order) -> Result<An
             return Ok(Answer::Data(Data::Stats(engine.stats(now_ns, &query.ids))));
         }
         Order::Hello(_) | Order::Quit {} => return Err(OrderError::NotForEngine),
+        Order::Unknown => return Err(OrderError::UnknownOrder),
     }
     Ok(Answer::Done)
 }

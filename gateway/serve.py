@@ -36,6 +36,7 @@ from gateway.http import Health, make_app
 from gateway.http_server import serve_http
 from gateway.keys import ServerKeys, load_keys
 from gateway.premises import (
+    FILES_BESIDE_SOCKETS,
     allow_open_files,
     bind_tcp,
     check_access,
@@ -137,7 +138,15 @@ class _Server:
         data = prepare_data_dir(settings.storage.data)
         few = allow_open_files(settings.limits.sockets_max)
         if few is not None:
-            _log.warning("open_files_limited", limit=few, sockets_max=settings.limits.sockets_max)
+            wanted = settings.limits.sockets_max + FILES_BESIDE_SOCKETS
+            _log.warning(
+                "open_files_limited",
+                limit=few,
+                wanted=wanted,
+                advice=f"raise the hard limit of open files (ulimit -Hn {wanted}, or"
+                f" LimitNOFILE={wanted} for systemd), or set sockets-max to at most"
+                f" {max(few - FILES_BESIDE_SOCKETS, 1)}",
+            )
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             self._store = await _open_store(data)
             async with self._store:

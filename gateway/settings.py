@@ -25,6 +25,11 @@ from replay.amounts import duration_ns, size_bytes
 CODECS = ("opus", "VP8", "VP9", "H264", "AV1")
 _DAY_S = 86_400
 
+PLANE_TRANSPORTS_MAX = 16_384
+PLANE_PRODUCERS_MAX = 16_384
+PLANE_CONSUMERS_MAX = 131_072
+"""What the media plane carries for a room: the tables of one worker (`engine/config.rs`)."""
+
 
 class SettingsError(Exception):
     """Settings that contradict each other. `str()` is one line."""
@@ -422,3 +427,20 @@ def _check(settings: Settings) -> None:
         raise SettingsError("codecs is empty: name at least one")
     if limits.outbox_bytes_max < limits.message_bytes_max:
         raise SettingsError("outbox-bytes-max is less than message-bytes-max")
+    _check_room(settings.rooms)
+
+
+def _check_room(rooms: Rooms) -> None:
+    """Refuse rooms that could grow beyond what the plane carries: it would refuse their rows."""
+    for name, most in (
+        ("transports", PLANE_TRANSPORTS_MAX),
+        ("producers", PLANE_PRODUCERS_MAX),
+        ("consumers", PLANE_CONSUMERS_MAX),
+    ):
+        each: int = getattr(rooms, f"{name}_per_peer_max")
+        if rooms.peers_per_room_max * each > most:
+            raise SettingsError(
+                f"peers-per-room-max {rooms.peers_per_room_max} with {name}-per-peer-max {each}"
+                f" allows {rooms.peers_per_room_max * each} {name} in a room, and the media plane"
+                f" carries {most}: lower one of them"
+            )

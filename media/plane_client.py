@@ -58,7 +58,8 @@ from protocol.orders import (
     Table,
 )
 
-ORDERS_MAX = 65_536
+ORDERS_MAX = 262_144
+"""More than the rows of a full table, which are all submitted at once when a plane comes up."""
 QUESTIONS_MAX = 256
 QUERY_IDS_MAX = 500
 """Ids in one `QueryStats`; more are asked for in several, so that answers stay small."""

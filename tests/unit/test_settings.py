@@ -7,6 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from gateway import settings as settings_module
 from gateway.cli import run
 from gateway.keys import Secret
 from gateway.options import with_settings
@@ -161,6 +162,9 @@ def test_every_setting_can_be_set_by_flag_environment_and_file(setting, tmp_path
         (["--secret", "short"], "shorter than 32 bytes"),
         (["--secret-file", "nowhere"], "No such file"),
         (["--outbox-bytes-max", "65536"], "less than message-bytes-max"),
+        (["--peers-per-room-max", "5000"], "allows 20000 transports in a room"),
+        (["--producers-per-peer-max", "9"], "18000 producers in a room, and the media plane"),
+        (["--consumers-per-peer-max", "66"], "carries 131072: lower one of them"),
         (["--resume-grace-s", "1.5"], "no whole number"),
         (["--nonsense"], "No such option"),
     ],
@@ -256,3 +260,13 @@ def test_a_value_from_the_environment_is_told_to_be_from_there(capsys, monkeypat
     monkeypatch.setenv("REPRISE_HTTP_PORT", "x")
     assert run(["serve"]) == 2
     assert "(from the environment: REPRISE_HTTP_PORT)" in capsys.readouterr().err
+
+
+def test_what_the_plane_carries_is_what_its_tables_hold():
+    config = (DOCS.parents[1] / "media/native/src/engine/config.rs").read_text()
+    for name, most in (
+        ("transports", settings_module.PLANE_TRANSPORTS_MAX),
+        ("producers", settings_module.PLANE_PRODUCERS_MAX),
+        ("consumers", settings_module.PLANE_CONSUMERS_MAX),
+    ):
+        assert f"{name}_max: {most:_}," in config

@@ -22,6 +22,7 @@ from replay.explain import sentence
 from replay.fold import Fold, event_of
 from replay.history import History
 from replay.reader import LogReader
+from replay.session_stats import sessions
 from replay.verify import verify
 from tests.histories import record
 
@@ -45,6 +46,16 @@ def test_there_are_real_sessions_among_them():
     names = {path.stem for path in HISTORIES}
     assert {"chromium-call", "chromium-plane-killed", "chromium-control-killed"} <= names
     assert {"pymediasoup-viewer", "corrupted-on-purpose", "takeover", "reopened"} <= names
+    assert "load-test" in names
+
+
+def test_the_load_test_is_one_of_many_viewers_that_come_and_go(tmp_path):
+    about, directory = opened(Path(__file__).parent / "load-test.zip", tmp_path)
+    (session,) = sessions(log_of(directory, about["room"]))
+    assert session.peers_max > 60
+    assert len(session.peers) > session.peers_max + 10, "some came for others who left"
+    assert session.consumers_max >= 120
+    assert any(peer.sockets_lost for peer in session.peers)
 
 
 @pytest.mark.parametrize("path", SOUND, ids=lambda path: path.stem)

@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 import trio
 
 from actors.core.recovery import Rebuild
+from actors.kernel.actor import unwritten
 from actors.kernel.feed import RoomFeed, event_in
-from actors.kernel.interfaces import Clock, Plane, Store
+from actors.kernel.interfaces import Clock, Keyring, Plane, Store
 from actors.kernel.letter import Answered, Letter, Outcome
+from actors.kernel.personal import PersonalEdge, RevealingPlane
 from actors.kernel.room_runtime import RoomRuntime, Services
 from actors.kernel.timers import Timers
-from protocol.commands import Command, Join, Resume
+from protocol.commands import Command, ConnectTransport, Join, Produce, Resume
 from protocol.ids import (
     ROOM,
     Address,
@@ -28,14 +30,23 @@ from protocol.ids import (
 )
 from protocol.messages import (
     CloseRoom,
+    EvictPeer,
     OpenRoom,
     PlaneStarted,
     PlaneStopped,
     RoomSettings,
 )
-from protocol.notices import AudioLevels, DtlsStateChanged, IceStateChanged, Notice, PlaneLost
+from protocol.notices import (
+    AudioLevels,
+    DtlsStateChanged,
+    IceStateChanged,
+    IceTupleChanged,
+    Notice,
+    PlaneLost,
+)
 from protocol.orders import PlaneInfo, Remove, Table, TransportEntry, WorkerInfo
 from protocol.refusals import Refusal, RefusalCode
+from protocol.store_error import StoreError
 
 SHUT_DOWN_S = 5.0
 """How long rooms have to close when the server stops, in seconds."""
@@ -71,9 +82,14 @@ class System:
         clock: Clock,
         entropy: Callable[[], bytes],
         log: Any,
+        keyring: Keyring | None = None,
     ) -> None:
+        """Make a system. Without a `keyring`, personal data stands in the log in clear."""
         self._timers = Timers(clock)
-        self._services = Services(store, plane, clock, self._timers, entropy, log)
+        self._edge = None if keyring is None else PersonalEdge(keyring)
+        if self._edge is not None:
+            plane = RevealingPlane(plane, self._edge)
+        self._services = Services(store, plane, clock, self._timers, entropy, log, self._edge)
         self._settings = settings
         self._rooms_max = rooms_max
         self._rooms: dict[str, RoomRuntime] = {}
@@ -95,11 +111,18 @@ class System:
             nursery.start_soon(self._timers.run)
             for room in recover:
                 await self._recover(room)
+            await self._load_keys()
             task_status.started()
             try:
                 await trio.sleep_forever()
             finally:
                 self._stopping = True
+
+    async def _load_keys(self) -> None:
+        """Have the personal keys of all peers at hand."""
+        if self._edge is not None:
+            names = [name for runtime in self._rooms.values() for name in runtime.names()]
+            await self._edge.load_of(names)
 
     async def _recover(self, room: str) -> None:
         """Bring a room back; one whose log is damaged or not understood stays closed.
@@ -134,13 +157,40 @@ class System:
     async def request(self, room: str, command: Command, *, correlation: str) -> Outcome:
         """Carry out a client's request and return its answer, or why not."""
         if isinstance(command, Join):
-            return await self._join(room, command, correlation)
+            return await self._enter(room, command, correlation)
         if self._stopping:
             return _SHUTTING_DOWN
         runtime = self._rooms.get(room)
         if runtime is None:
             return _SESSION_NOT_FOUND if isinstance(command, Resume) else _ROOM_NOT_FOUND
-        return await runtime.request(command, correlation=correlation)
+        edge = self._edge
+        if edge is None:
+            return await runtime.request(command, correlation=correlation)
+        if isinstance(command, Produce | ConnectTransport):
+            name = runtime.name_of(command.peer)
+            if name is not None and not edge.knows(name):
+                await edge.load_of([name])
+            command = edge.command(command, name)
+        return await self._revealed(await runtime.request(command, correlation=correlation))
+
+    async def _enter(self, room: str, command: Join, correlation: str) -> Outcome:
+        """Join, under a key of one's own."""
+        edge = self._edge
+        if edge is None:
+            return await self._join(room, command, correlation)
+        try:
+            command, key = await edge.join(command)
+        except StoreError as error:
+            return unwritten(error)
+        outcome = await self._join(room, command, correlation)
+        if isinstance(outcome, Refusal):
+            edge.refused(key)
+        return await self._revealed(outcome)
+
+    async def _revealed(self, outcome: Outcome) -> Outcome:
+        if self._edge is None or isinstance(outcome, Refusal):
+            return outcome
+        return outcome._replace(answer=await self._edge.answer(outcome.answer))
 
     async def _join(self, room: str, command: Join, correlation: str) -> Outcome:
         """Join a room, or open it; one that closes meanwhile is waited for and opened anew."""
@@ -192,6 +242,20 @@ class System:
                 found.append(RoomInfo(room, feed.peers, feed.producers, feed.streaming))
         return found
 
+    async def expel(self, room: str, peer: str, reason: str) -> bool:
+        """Remove a peer from a room and wait until its log says so; False if it is not there."""
+        runtime = self._rooms.get(room)
+        if runtime is None or not runtime.feed.has_peer(peer):
+            return False
+        runtime.post(ROOM, Letter.of(EvictPeer(peer=peer, reason=reason)))
+        await runtime.wait_left(peer)
+        return True
+
+    def forget_revealed(self) -> None:
+        """Keep no revealed value any longer; to be called when a personal key was destroyed."""
+        if self._edge is not None:
+            self._edge.forget()
+
     async def shut_down(self, reason: str) -> None:
         """Close all rooms, and wait until their logs say so, at most `SHUT_DOWN_S`."""
         self._stopping = True
@@ -240,6 +304,8 @@ class System:
         address = _about(notice)
         home = self._homes.get(address)
         if home is not None:
+            if self._edge is not None and isinstance(notice, IceStateChanged | IceTupleChanged):
+                notice = self._edge.notice(notice, home.name_of_owner(notice.transport))
             home.post(address, Letter.of(notice))
 
     def plane_up(self, info: PlaneInfo, table: Table, *, fresh: bool) -> None:

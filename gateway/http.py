@@ -9,6 +9,7 @@
 | `/healthz` | how the server is; 503 when it does not serve |
 | `/api/rooms/{room}` | whether a room is open |
 | `/api/rooms/{room}/capture` | POST: freeze the flight recorder; for operators |
+| `/api/rooms/{room}/peers/{peer}/forget` | POST: make a person's data unreadable; for operators |
 | `/api/rooms` | all rooms, for who knows the server's secret |
 | `/api/replay…` | sessions, read-only: see `gateway.replay_api.routes` |
 """
@@ -34,6 +35,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.addresses import is_loopback
 from gateway.keys import Secret
+from protocol.store_error import StoreError
+from replay.errors import ReplayError
+from replay.forgetting import Forgotten
 
 STATIC = Path(__file__).with_name("static")
 _HASHED_NAME = re.compile(r"-[A-Z0-9]{8}\.")
@@ -101,6 +105,13 @@ class House(Protocol):
         """Freeze the flight recorder of a room, or of one transport; False without such a room."""
         ...
 
+    async def forget(self, room: str, peer: str) -> Forgotten | None:
+        """Make a peer's personal data unreadable; None if there never was one.
+
+        Raises `StoreError` or `ReplayError`.
+        """
+        ...
+
     def signal_port(self) -> int:
         """TCP port of signaling."""
         ...
@@ -122,6 +133,7 @@ def make_app(
     `replay_opened` is told of each request for the page of one.
     """
     pages = _Pages(static)
+    operators = _Operators(house, secret)
 
     async def config(_request: Request) -> Response:
         found = {
@@ -141,19 +153,6 @@ def make_app(
             if view.room == wanted:
                 return _json({"room": view.room, "streaming": view.streaming})
         return _error(404, "room_not_found", "there is no such room")
-
-    async def capture(request: Request) -> Response:
-        if not _operates(request, secret):
-            return _error(401, "unauthorized", "send Authorization: Bearer, and the secret")
-        if request.headers.get("content-type") != "application/json":
-            return _error(415, "unsupported_media_type", "send Content-Type: application/json")
-        try:
-            wanted = msgspec.json.decode(await _body(request), type=_Capture)
-        except (msgspec.MsgspecError, ValueError) as error:
-            return _error(400, "bad_request", str(error))
-        if not house.capture(request.path_params["room"], wanted.transport):
-            return _error(404, "room_not_found", "there is no such room")
-        return _json({"room": request.path_params["room"], "transport": wanted.transport}, 202)
 
     async def rooms(request: Request) -> Response:
         if not _knows(request, secret):
@@ -190,7 +189,8 @@ def make_app(
             Route("/config.json", config),
             Route("/healthz", healthz),
             Route("/api/rooms/{room}", room),
-            Route("/api/rooms/{room}/capture", capture, methods=["POST"]),
+            Route("/api/rooms/{room}/capture", operators.capture, methods=["POST"]),
+            Route("/api/rooms/{room}/peers/{peer}/forget", operators.forget, methods=["POST"]),
             Route("/api/rooms", rooms),
             *replay,
             Mount("/static", _Static(directory=static, check_dir=False)),
@@ -198,6 +198,44 @@ def make_app(
         middleware=[Middleware(_Headers)],
         exception_handlers={404: not_found, HTTPException: other_error, 500: other_error},
     )
+
+
+class _Operators:
+    """What operators may do."""
+
+    def __init__(self, house: House, secret: Secret | None) -> None:
+        self._house = house
+        self._secret = secret
+
+    async def capture(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        try:
+            wanted = msgspec.json.decode(await _body(request), type=_Capture)
+        except (msgspec.MsgspecError, ValueError) as error:
+            return _error(400, "bad_request", str(error))
+        if not self._house.capture(request.path_params["room"], wanted.transport):
+            return _error(404, "room_not_found", "there is no such room")
+        return _json({"room": request.path_params["room"], "transport": wanted.transport}, 202)
+
+    async def forget(self, request: Request) -> Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        room, peer = request.path_params["room"], request.path_params["peer"]
+        try:
+            told = await self._house.forget(room, peer)
+        except (StoreError, ReplayError) as error:
+            return _error(503, "storage_unavailable", str(error))
+        if told is None:
+            return _error(404, "peer_not_found", "there never was such a peer in this room")
+        return _json(told)
+
+    def _refused(self, request: Request) -> Response | None:
+        if not _operates(request, self._secret):
+            return _error(401, "unauthorized", "send Authorization: Bearer, and the secret")
+        if request.headers.get("content-type") != "application/json":
+            return _error(415, "unsupported_media_type", "send Content-Type: application/json")
+        return None
 
 
 class _Pages:

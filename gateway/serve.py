@@ -32,6 +32,7 @@ from gateway.addresses import announced_addresses, bind_address, is_loopback
 from gateway.admission import Admission
 from gateway.announcement import announce
 from gateway.errors import StartupError
+from gateway.forgetting import Forgetting
 from gateway.http import Health, make_app
 from gateway.http_server import serve_http
 from gateway.keys import ServerKeys, load_keys
@@ -62,6 +63,8 @@ from protocol.negotiation.router import MEDIA_CODECS, router_capabilities
 from protocol.notices import Recording, Telemetry
 from protocol.store_error import StoreError
 from protocol.transport_parameters import DtlsFingerprint
+from replay.forgetting import Forgotten
+from replay.keyring import Keyring
 from replay.recording_store import RecordingStore
 from replay.side_store import Retention
 from replay.store import SqliteStore
@@ -129,6 +132,7 @@ class _Server:
         self._plane: Plane | None = None
         self._system: System | None = None
         self._signaling: SignalingServer | None = None
+        self._forgetting: Forgetting | None = None
 
     async def run(self) -> None:
         """Start, serve, stop."""
@@ -198,6 +202,20 @@ class _Server:
         tls: ssl.SSLContext | None,
         signals: AsyncIterator[int],
     ) -> None:
+        keyring = await _open_keyring(data)
+        try:
+            await self._run_rooms(data, keyring, ports, tls, signals)
+        finally:
+            await keyring.aclose()
+
+    async def _run_rooms(
+        self,
+        data: Path,
+        keyring: Keyring,
+        ports: Ports,
+        tls: ssl.SSLContext | None,
+        signals: AsyncIterator[int],
+    ) -> None:
         keys = load_keys(data)
         process = self._make_plane(data, keys)
         assert self._plane is not None
@@ -210,13 +228,15 @@ class _Server:
             clock=TrioClock(),
             entropy=lambda: secrets.token_bytes(ENTROPY_BYTES),
             log=_log,
+            keyring=keyring,
         )
         async with trio.open_nursery() as outer:
+            await outer.start(keyring.run)
             await outer.start(self._run_system)
             try:
                 await outer.start(process.run)
                 await outer.start(self._feed_system)
-                await self._serve(data, keys, ports, tls, signals)
+                await self._serve(data, keys, keyring, ports, tls, signals)
             except PlaneStartError as error:
                 raise StartupError(f"the media plane does not start: {error}") from error
             except BaseException:
@@ -224,10 +244,11 @@ class _Server:
                 raise
             outer.cancel_scope.cancel()
 
-    async def _serve(
+    async def _serve(  # noqa: PLR0917
         self,
         data: Path,
         keys: ServerKeys,
+        keyring: Keyring,
         ports: Ports,
         tls: ssl.SSLContext | None,
         signals: AsyncIterator[int],
@@ -250,6 +271,14 @@ class _Server:
             version=version(),
         )
         library = Library(data)
+        assert self._recordings is not None
+        self._forgetting = Forgetting(
+            data,
+            system=self._system,
+            keyring=keyring,
+            library=library,
+            recordings=self._recordings,
+        )
         access = ReplayAccess(settings.access.secret, loopback_only=is_loopback(self._host))
         app = make_app(
             self,
@@ -422,6 +451,11 @@ class _Server:
         self._system.post(room, CaptureRoom(transport=transport))
         return True
 
+    async def forget(self, room: str, peer: str) -> Forgotten | None:
+        """Make a peer's personal data unreadable; None if there never was one."""
+        assert self._forgetting is not None
+        return await self._forgetting.forget(room, peer)
+
     def signal_port(self) -> int:
         """TCP port of signaling."""
         return self._signal_port
@@ -443,6 +477,13 @@ async def _open_store(data: Path) -> SqliteStore:
             " --data",
         }.get(error.code, "")
         raise StartupError(f"data directory {data}: {error}{advice}") from error
+
+
+async def _open_keyring(data: Path) -> Keyring:
+    try:
+        return await Keyring.open(data)
+    except StoreError as error:
+        raise StartupError(f"data directory {data}: {error}") from error
 
 
 async def _end_on_second(signals: AsyncIterator[int]) -> None:

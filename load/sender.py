@@ -59,7 +59,8 @@ class StreamSender:
         """While set, nothing is sent, as by a track that is off."""
         self._transport = transport
         self._mid = rtp_parameters.mid
-        self._cname = rtp_parameters.rtcp.cname or "load"
+        cname = rtp_parameters.rtcp.cname
+        self._cname = cname if isinstance(cname, str) and cname else "load"
         self._payload_type = rtp_parameters.codecs[0].payload_type
         self._rtx_ssrc = None if encoding.rtx is None else encoding.rtx.ssrc
         self._rtx_payload_type = next(

@@ -71,7 +71,11 @@ class WebRtcTransport:
         self._role: DtlsRole = role
         candidate = created.ice_candidates[0]
         self._ice = IceAgent(created.ice_parameters, candidate, clock=_now_ns)
-        remote = [(one.algorithm, one.value) for one in created.dtls_parameters.fingerprints]
+        remote = [
+            (one.algorithm, one.value)
+            for one in created.dtls_parameters.fingerprints
+            if isinstance(one.value, str)
+        ]
         self._dtls = DtlsConnection(role, self._context, remote, clock=_now_ns)
         self._address = (candidate.ip, candidate.port)
         self._socket: trio.socket.SocketType | None = None

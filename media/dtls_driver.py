@@ -57,13 +57,16 @@ class DtlsDriver:
         Another role or other fingerprints than before start a new handshake (RFC 8842, 5.1).
         """
         association = self._associations.setdefault(row.transport, _Association())
-        if row.dtls_role is None or not row.fingerprints:
+        fingerprints = tuple(
+            (algorithm, value) for algorithm, value in row.fingerprints if isinstance(value, str)
+        )
+        if row.dtls_role is None or not fingerprints:
             return
-        if (association.role, association.fingerprints) != (row.dtls_role, row.fingerprints):
+        if (association.role, association.fingerprints) != (row.dtls_role, fingerprints):
             if association.role is not None:
                 association.connection, association.said = None, None
                 association.has_keys = False
-            association.role, association.fingerprints = row.dtls_role, row.fingerprints
+            association.role, association.fingerprints = row.dtls_role, fingerprints
         self._begin_if_ready(row.transport, association)
 
     def remove_transport(self, transport: str) -> None:

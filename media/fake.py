@@ -127,7 +127,7 @@ class FakeTable:
             transport=row.transport,
             worker=row.worker,
             ice_state=ice.state if ice else "new",
-            remote=ice.remote if ice else None,
+            remote=ice.remote if ice and isinstance(ice.remote, str) else None,
             srtp_profile=srtp.profile if srtp else None,
         )
 

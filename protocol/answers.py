@@ -7,6 +7,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from protocol.orders import Kind
+from protocol.personal import Concealed
 from protocol.rtp_parameters import RtpCapabilities, RtpParameters
 from protocol.transport_parameters import DtlsParameters, IceCandidate, IceParameters
 
@@ -17,7 +18,7 @@ class PeerView(Struct, frozen=True, kw_only=True, rename="camel"):
     """A peer as the others see it."""
 
     id: str
-    name: str
+    name: str | Concealed
 
 
 class ProducerView(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -27,7 +28,7 @@ class ProducerView(Struct, frozen=True, kw_only=True, rename="camel"):
     peer: str
     kind: Kind
     paused: bool
-    app_data: dict[str, Any] = {}
+    app_data: dict[str, Any] | Concealed = {}
 
 
 class Joined(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -24,6 +24,7 @@ from protocol.ids import (
     transport_address,
 )
 from protocol.orders import Kind
+from protocol.personal import Concealed
 from protocol.rtp_parameters import RtpCapabilities, RtpParameters
 from protocol.transport_parameters import DtlsParameters
 
@@ -73,7 +74,7 @@ class Join(_Command, frozen=True, kw_only=True):
     """Enter a room. Answered by `Joined`."""
 
     room: RoomId
-    name: Annotated[str, Meta(max_length=128)] = ""
+    name: Annotated[str, Meta(max_length=128)] | Concealed = ""
     create: bool = True
     """Whether a room that does not exist is opened; else it is refused."""
     rights: Rights = Rights()
@@ -106,12 +107,13 @@ class Produce(_Command, frozen=True, kw_only=True):
     transport: EntityId
     kind: Kind
     rtp_parameters: RtpParameters
-    app_data: Annotated[dict[str, Any], Meta(max_length=64)] = {}
+    app_data: Annotated[dict[str, Any], Meta(max_length=64)] | Concealed = {}
     """Whatever the application likes: plain values, `APP_DATA_DEPTH_MAX` deep."""
     paused: bool = False
 
     def __post_init__(self) -> None:
-        _check_plain(self.app_data, APP_DATA_DEPTH_MAX)
+        if not isinstance(self.app_data, Concealed):
+            _check_plain(self.app_data, APP_DATA_DEPTH_MAX)
 
 
 class Consume(_Command, frozen=True, kw_only=True):

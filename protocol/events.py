@@ -15,6 +15,7 @@ from protocol.commands import Rights
 from protocol.messages import RecordingReason, RoomSettings, TransportSettings
 from protocol.notices import IceState
 from protocol.orders import Kind, SetConsumer, SetProducer, SrtpProfile, WorkerInfo
+from protocol.personal import Concealed
 from protocol.rtp_parameters import RtpParameters
 from protocol.transport_parameters import DtlsFingerprint
 
@@ -74,7 +75,7 @@ class PeerJoined(_Event, frozen=True, kw_only=True, omit_defaults=True):
     """A peer is in the room."""
 
     peer: str
-    name: str
+    name: str | Concealed
     rights: Rights
     announced: bool = True
     """Whether the others are told; in a big room they are told numbers (`PeersCounted`)."""
@@ -146,7 +147,7 @@ class ProducerAdded(_Event, frozen=True, kw_only=True):
     transport: str
     kind: Kind
     paused: bool
-    app_data: dict[str, Any]
+    app_data: dict[str, Any] | Concealed
     rtp_parameters: RtpParameters
     """As negotiated with the publisher."""
     consumable: RtpParameters
@@ -265,7 +266,7 @@ class IceChanged(_Event, frozen=True, kw_only=True):
     """ICE is in another state, or another address is selected."""
 
     state: IceState
-    remote: str | None
+    remote: str | Concealed | None
     closes_at_ns: int | None = None
     """When the transport closes unless ICE comes back."""
 

@@ -12,6 +12,7 @@ from typing import Literal
 from msgspec import Struct
 
 from protocol.orders import SrtpProfile
+from protocol.personal import Concealed
 
 IceState = Literal["new", "connected", "disconnected", "failed"]
 DtlsState = Literal["connecting", "connected", "failed", "closed"]
@@ -26,7 +27,7 @@ class IceStateChanged(_Notice, frozen=True, kw_only=True):
 
     transport: str
     state: IceState
-    remote: str | None = None
+    remote: str | Concealed | None = None
     """Selected remote address, `ip:port`."""
 
 
@@ -34,7 +35,7 @@ class IceTupleChanged(_Notice, frozen=True, kw_only=True):
     """The selected remote address of a connected transport is another one now."""
 
     transport: str
-    remote: str
+    remote: str | Concealed
 
 
 class DtlsReceived(_Notice, frozen=True, kw_only=True):

@@ -27,6 +27,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from protocol.personal import Concealed
+
 PLANE_PROTOCOL = 1
 """Version of orders and notices; `Hello` refuses another."""
 
@@ -85,7 +87,7 @@ class SetTransport(_Order, frozen=True, kw_only=True):
     direction: Literal["send", "recv"]
     ice: tuple[IceCredentials, ...]
     dtls_role: Literal["client", "server"] | None = None
-    fingerprints: tuple[tuple[str, str], ...] = ()
+    fingerprints: tuple[tuple[str, str | Concealed], ...] = ()
     room: str = ""
 
 

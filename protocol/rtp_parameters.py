@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from protocol.orders import Kind
+from protocol.personal import Concealed
 
 HeaderExtensionDirection = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 """From the side that states the capability: `recvonly` is read but never written."""
@@ -211,14 +212,14 @@ class RtpEncodingParameters(_Rtp, frozen=True, kw_only=True):
 class RtcpParameters(_Rtp, frozen=True, kw_only=True):
     """RTCP of a stream."""
 
-    cname: Annotated[str, _ONE_LINE, Meta(max_length=255)] | None = None
+    cname: Annotated[str, _ONE_LINE, Meta(max_length=255)] | Concealed | None = None
     """Canonical name of RFC 3550, 6.5.1: at most 255 bytes of UTF-8. Simulcasting browsers leave it
     empty, which stands for none."""
     reduced_size: bool | None = msgspec.field(default_factory=_true)
     """Whether RTCP packets may be sent alone (RFC 5506)."""
 
     def __post_init__(self) -> None:
-        if self.cname is not None and len(self.cname.encode()) > 255:
+        if isinstance(self.cname, str) and len(self.cname.encode()) > 255:
             raise ValueError("cname is longer than 255 bytes")
 
 
@@ -227,7 +228,9 @@ class RtpParameters(_Rtp, frozen=True, kw_only=True):
 
     mid: Mid | None = None
     msid: (
-        Annotated[str, Meta(pattern=r"^[\x21-\x7e]+( [\x21-\x7e]+)?\Z", max_length=129)] | None
+        Annotated[str, Meta(pattern=r"^[\x21-\x7e]+( [\x21-\x7e]+)?\Z", max_length=129)]
+        | Concealed
+        | None
     ) = None
     """Id of the media stream to which the track belongs, a blank, id of the track (RFC 8830, 2)."""
     codecs: Annotated[tuple[RtpCodecParameters, ...], Meta(max_length=64)]

@@ -19,6 +19,7 @@ from protocol import commands
 from protocol.answers import Answer, Done, Entered
 from protocol.commands import Command
 from protocol.notifications import Notification
+from protocol.personal import Concealed
 from protocol.refusals import Refusal, RefusalCode
 
 MSGPACK = "reprise.v1.msgpack"
@@ -149,7 +150,23 @@ def command_of(
         command = cast("Command", msgspec.convert(data, kind))
     except (msgspec.ValidationError, RecursionError) as error:
         return Refusal(RefusalCode.INVALID_DATA, f"{request.method}: {_in_short(error)}")
+    if _bears_concealed(command):
+        return Refusal(
+            RefusalCode.INVALID_DATA, f"{request.method}: a text or a map is needed, not an array"
+        )
     return command
+
+
+def _bears_concealed(command: Command) -> bool:
+    """Whether a client sent what only this server makes."""
+    match command:
+        case commands.Join(name=name):
+            return isinstance(name, Concealed)
+        case commands.Produce(app_data=app_data, rtp_parameters=sent):
+            return any(isinstance(v, Concealed) for v in (app_data, sent.msid, sent.rtcp.cname))
+        case commands.ConnectTransport(dtls_parameters=sent):
+            return any(isinstance(each.value, Concealed) for each in sent.fingerprints)
+    return False
 
 
 def encode_answer(subprotocol: Subprotocol, request_id: int, answer: Answer) -> bytes | str:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from protocol.personal import Concealed
+
 
 class IceParameters(Struct, frozen=True, kw_only=True, rename="camel"):
     """Local ICE credentials of one generation (RFC 8445, 5.3)."""
@@ -36,7 +38,7 @@ class DtlsFingerprint(Struct, frozen=True, kw_only=True):
     """Hash of a certificate (RFC 8122): pairs of hex digits parted by colons."""
 
     algorithm: Literal["sha-256", "sha-384", "sha-512", "sha-1", "sha-224"]
-    value: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){19,63}\Z")]
+    value: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){19,63}\Z")] | Concealed
 
 
 class DtlsParameters(Struct, frozen=True, kw_only=True):

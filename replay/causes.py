@@ -114,7 +114,9 @@ def _some(reader: LogReader, room: str, positions: Iterable[int]) -> Iterator[En
         if last or wanted[at + 1] - position > _GAP_MAX:
             stretch = set(wanted[begin : at + 1])
             for batch in reader.batches(room, wanted[begin] - 1, position):
-                yield from (envelope for envelope in batch if envelope.position in stretch)
+                yield from reader.revealer.envelopes(
+                    envelope for envelope in batch if envelope.position in stretch
+                )
             begin = at + 1
 
 

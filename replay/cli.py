@@ -1,8 +1,8 @@
 """`reprise replay`: look at the event log from outside, while a server runs or afterwards.
 
 Every command leaves the log untouched, but `archive` and `prune`, which need a log that no server
-holds. Errors are one line on stderr with exit code 1; a damaged
-log is shown as far as it is sound, and then is such an error.
+holds. `forget` leaves it untouched too, and destroys keys beside it. Errors are one line on stderr
+with exit code 1; a damaged log is shown as far as it is sound, and then is such an error.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _COMMANDS = {
     "stats": "Tell who took part, when media began, and what went wrong.",
     "archive": "Move sessions that are over into compressed files.",
     "prune": "Remove old sessions for good.",
+    "forget": "Make the personal data of one person unreadable.",
     "verify": "Verify that a log is whole, and that today's code decides the same.",
     "capture": "Have a live server freeze the flight recorder of a room.",
     "recordings": "List the frozen recordings of a room.",

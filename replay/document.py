@@ -18,7 +18,9 @@ import msgspec
 from actors.core.deciders import decider_at
 from protocol import events
 from protocol.ids import ROOM, Address
+from protocol.personal import holds_concealed
 from replay.fold import Fold
+from replay.revealer import Revealer, forgotten
 
 SECTIONS = ("transports", "producers", "consumers")
 """The kinds of actors beside the room."""
@@ -28,29 +30,37 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, revealer: Revealer | None) -> Any:
     """Turn structs into maps and tuples into lists, as JSON and expressions know them."""
-    return _decode(_encode(value))
+    packed = _encode(value)
+    plain = _decode(packed)
+    if not holds_concealed(packed):
+        return plain
+    return forgotten(plain) if revealer is None else revealer.shown(plain)
 
 
-def render(fold: Fold) -> dict[str, Any]:
-    """The whole state of a room; empty sections and an empty map for a room never opened."""
+def render(fold: Fold, revealer: Revealer | None = None) -> dict[str, Any]:
+    """The whole state of a room; empty sections and an empty map for a room never opened.
+
+    Personal data is shown as far as `revealer` reveals it.
+    """
     document: dict[str, Any] = {"room": {}} | {section: {} for section in SECTIONS}
     for address, state in fold.listed().items():
         kind, _, entity = address.partition("/")
         if address == ROOM:
-            document["room"] = _plain(state)
+            document["room"] = _plain(state, revealer)
         else:
-            document[kind + "s"][entity] = _plain(state)
+            document[kind + "s"][entity] = _plain(state, revealer)
     return document
 
 
 class Document:
     """The document of a fold, kept up to date event by event. `root` is it."""
 
-    def __init__(self, fold: Fold) -> None:
+    def __init__(self, fold: Fold, revealer: Revealer | None = None) -> None:
         self._fold = fold
-        self.root = render(fold)
+        self._revealer = revealer
+        self.root = render(fold, revealer)
 
     def update(self, actor: str, event: Any) -> frozenset[str]:
         """Follow an event that the fold has just applied; return the sections that it touched."""
@@ -61,7 +71,7 @@ class Document:
             return frozenset((kind + "s",)) if self._show(kind, entity) else frozenset()
         if isinstance(event, events.RoomOpened | events.RoomClosed):
             self.root.clear()
-            self.root.update(render(self._fold))
+            self.root.update(render(self._fold, self._revealer))
             return frozenset(("room", *SECTIONS))
         touched = {"room"}
         self._update_room(event)
@@ -80,7 +90,8 @@ class Document:
             return False
         address = Address(f"{kind}/{entity}")
         state = self._fold.states.get(address)
-        shown[entity] = _plain(decider_at(address).initial() if state is None else state)
+        state = decider_at(address).initial() if state is None else state
+        shown[entity] = _plain(state, self._revealer)
         return True
 
     def _update_room(self, event: Any) -> None:
@@ -101,9 +112,9 @@ class Document:
         for section, entity in pending:
             entries = getattr(room, section)
             if entity in entries:
-                shown[section][entity] = _plain(entries[entity])
+                shown[section][entity] = _plain(entries[entity], self._revealer)
             else:
                 shown[section].pop(entity, None)
         for name in room.__struct_fields__:
             if name not in _ENTRIES and name != "settings":
-                shown[name] = _plain(getattr(room, name))
+                shown[name] = _plain(getattr(room, name), self._revealer)

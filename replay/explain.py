@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from protocol.envelope import Envelope
+from protocol.personal import Concealed, shown
 from replay.errors import LogNotUnderstood
 from replay.fold import event_of
 from replay.text import printable
@@ -59,10 +60,10 @@ def because(reason: str) -> str:
     return f"because of {quoted(reason)}"
 
 
-def quoted(text: str) -> str:
+def quoted(text: str | Concealed) -> str:
     """A text from outside, safe to print and not too long."""
-    shown = printable(text)
-    return shown if len(shown) <= TEXT_MAX else shown[: TEXT_MAX - 1] + "…"
+    told = printable(str(shown(text)))
+    return told if len(told) <= TEXT_MAX else told[: TEXT_MAX - 1] + "…"
 
 
 def sentence(envelope: Envelope) -> str:
@@ -96,7 +97,7 @@ def _form(form: str) -> _Tell:
 
 
 def _word(value: Any) -> str:
-    return quoted(value) if isinstance(value, str) else str(value)
+    return quoted(value) if isinstance(value, str | Concealed) else str(value)
 
 
 def _closing(form: str) -> _Tell:

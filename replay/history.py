@@ -20,6 +20,7 @@ from replay.instant import (
     time_of,
 )
 from replay.reader import LogReader
+from replay.revealer import Revealer
 from replay.snapshots import Snapshots, distance
 
 Progress = Callable[[int], None]
@@ -44,6 +45,11 @@ class History:
         self.room = room
         self._end, self._damage = reader.end(room)
         self._session_start: Place | None = None
+
+    @property
+    def revealer(self) -> Revealer:
+        """Reveals personal data in states and envelopes, which are as the log has them."""
+        return self._reader.revealer
 
     @property
     def last_position(self) -> int:

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from protocol.envelope import Envelope
 from replay.instant import Place
+from replay.revealer import Revealer
 from replay.store.errors import LogDamaged, StoreMissing, StoreReadFailed, UnknownRoom
 from replay.store.heads import FILE_NAME as HEADS_FILE_NAME
 from replay.store.heads import HeadsFound, HeadsReader
@@ -48,6 +49,8 @@ class LogReader:
         self._directory = Path(directory)
         self._archives = Archives(self._directory)
         self._heads = HeadsReader(self._directory / HEADS_FILE_NAME)
+        self.revealer = Revealer(self._directory)
+        """Reveals personal data in what this gives, which is as the log has it."""
         if not self._directory.is_dir():
             raise StoreMissing(f"no event log: there is no directory {self._directory}")
         try:
@@ -79,6 +82,7 @@ class LogReader:
         """Let go of the files."""
         self._connection.close()
         self._archives.close()
+        self.revealer.close()
 
     def rooms(self) -> tuple[list[RoomSummary], list[LogDamaged]]:
         """List all rooms by name, and everything that is damaged (see `RoomSummary.damage`)."""

@@ -27,6 +27,7 @@ from protocol import codec, commands, events, messages, notices
 from protocol.envelope import HASH_BYTES, Envelope
 from protocol.negotiation import router_capabilities
 from protocol.negotiation.header_extensions import HEADER_EXTENSIONS
+from protocol.personal import FORGOTTEN
 from protocol.refusals import RefusalCode
 from replay.explain import REASON_WORDS
 from replay.text import payload
@@ -151,11 +152,11 @@ class Redactor:
 
     def _value(self, value: Any, key: str, within: str) -> Any:
         match value:
+            case _ if key in _APP_DATA:
+                return {}
             case str():
                 return self._string(value, key, within)
             case dict():
-                if key in _APP_DATA:
-                    return {}
                 return {
                     self._key(name, key): self._value(item, name, key or within)
                     for name, item in value.items()
@@ -193,9 +194,10 @@ class Redactor:
 
     def _other(self, text: str, key: str) -> str:
         """A pseudonym that keeps the form that its field demands."""
-        if _FINGERPRINT.fullmatch(text):
+        unknown = text == FORGOTTEN and key == "value"
+        if unknown or _FINGERPRINT.fullmatch(text):
             number = int(self._pseudonym("fingerprint", text).rpartition("-")[2])
-            digits = f"{number:0{(len(text) + 1) // 3 * 2}X}"
+            digits = f"{number:0{64 if unknown else (len(text) + 1) // 3 * 2}X}"
             return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2))
         if key in ("mimeType", "mime_type"):
             return text.partition("/")[0][:5].lower() + "/" + self._text(text)

@@ -115,7 +115,7 @@ def find(
     the first position on. Raises `WrongExpression` if it could be evaluated nowhere.
     """
     fold = history.at(after, progress)
-    document = Document(fold)
+    document = Document(fold, history.revealer)
     evaluated, must_look = False, True
     for envelope, event in history.events(fold, up_to, progress):
         if event is not None:
@@ -127,7 +127,7 @@ def find(
         value = expression.value(document.root)
         evaluated |= expression.error is None
         if expression.holds(value):
-            return Found(envelope, value, fold)
+            return Found(history.revealer.envelope(envelope), value, fold)
     if not evaluated and expression.error is not None:
         raise WrongExpression(f"{expression.text!r} could be evaluated nowhere: {expression.error}")
     return None

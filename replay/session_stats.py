@@ -15,6 +15,7 @@ from msgspec import Struct
 from protocol import events
 from protocol.envelope import Envelope
 from protocol.orders import Kind
+from protocol.personal import shown
 from replay.fold import event_of
 from replay.session_figures import PeerStats, SessionStats, StreamStats
 from replay.text import payload
@@ -92,7 +93,7 @@ class Collector:
 
     def _joined(self, event: events.PeerJoined, _entity: str) -> None:
         self._peers[event.peer] = PeerStats(
-            peer=event.peer, name=event.name, joined_at_ns=self._now_ns
+            peer=event.peer, name=shown(event.name), joined_at_ns=self._now_ns
         )
         self._present.add(event.peer)
         self.stats.peers_max = max(self.stats.peers_max, len(self._present))

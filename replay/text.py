@@ -11,10 +11,14 @@ import msgpack
 import msgspec
 
 from protocol.envelope import Envelope
+from protocol.personal import FORGOTTEN, concealed_in
 
 
 def payload(data: bytes) -> Any:
-    """Decode a msgpack payload into plain values; bytes become hex. Undecodable: `{"raw": hex}`."""
+    """Decode a msgpack payload into plain values; bytes become hex. Undecodable: `{"raw": hex}`.
+
+    Values that are concealed (see `replay.revealer`) are shown as `FORGOTTEN`.
+    """
     try:
         return _plain(msgpack.unpackb(data, strict_map_key=False))
     except (ValueError, msgpack.UnpackException, RecursionError):
@@ -27,6 +31,8 @@ def _plain(value: Any) -> Any:
             return {_key(key): _plain(item) for key, item in value.items()}
         case msgpack.ExtType():
             return {"ext": value.code, "data": value.data.hex()}
+        case list() | tuple() if concealed_in(value) is not None:
+            return FORGOTTEN
         case list() | tuple():
             return [_plain(item) for item in value]
         case bytes():

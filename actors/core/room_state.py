@@ -17,6 +17,7 @@ from protocol.answers import ConsumerType
 from protocol.commands import Rights
 from protocol.messages import RoomSettings
 from protocol.orders import Kind, WorkerInfo
+from protocol.personal import Concealed
 from protocol.rtp_parameters import RtpParameters
 
 Ids = dict[str, None]
@@ -29,7 +30,7 @@ RECORDINGS_KEPT_NS = 60_000_000_000
 class PeerEntry(Struct, kw_only=True):
     """A peer."""
 
-    name: str
+    name: str | Concealed
     rights: Rights
     announced: bool = True
     """Whether the others were told of it."""
@@ -58,7 +59,7 @@ class ProducerEntry(Struct, kw_only=True):
     kind: Kind
     type: ConsumerType
     paused: bool
-    app_data: dict[str, Any]
+    app_data: dict[str, Any] | Concealed
     rtp_parameters: RtpParameters
     consumable: RtpParameters
     consumers: Ids = {}

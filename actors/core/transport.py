@@ -46,6 +46,7 @@ from protocol.notices import (
 )
 from protocol.notifications import REQUESTED
 from protocol.orders import IceCredentials, Row, SetTransport, SrtpProfile
+from protocol.personal import Concealed
 from protocol.refusals import Refusal, RefusalCode
 from protocol.transport_parameters import (
     DtlsFingerprint,
@@ -72,7 +73,7 @@ class TransportState(Struct, kw_only=True):
     ice_ufrags: tuple[str, ...] = ()
     """Newest first; at most two."""
     ice_state: IceState = "new"
-    remote: str | None = None
+    remote: str | Concealed | None = None
     ice_closes_at_ns: int | None = None
     dtls_role: Literal["client", "server"] | None = None
     fingerprints: tuple[DtlsFingerprint, ...] = ()

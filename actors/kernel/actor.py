@@ -131,7 +131,7 @@ class Actor:
 
     @property
     def state(self) -> Any:
-        """The state as of the last letter; for tests and inspection, never for other actors."""
+        """The state as of the last letter; for its room and for tests, never for other actors."""
         return self._state
 
     @property

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import trio
+
 from actors.kernel.interfaces import Store
+from actors.kernel.personal import PersonalEdge
 from protocol import codec, events
 from protocol.envelope import Envelope
 from protocol.notifications import (
@@ -53,9 +56,10 @@ class RoomFeed:
     raise: bounding its own queue is its duty.
     """
 
-    def __init__(self, room: str, store: Store) -> None:
+    def __init__(self, room: str, store: Store, edge: PersonalEdge | None = None) -> None:
         self._room = room
         self._store = store
+        self._edge = edge
         self._subscribers: dict[str, Deliver] = {}
         self.published = 0
         """Position up to which subscribers have been told."""
@@ -67,6 +71,17 @@ class RoomFeed:
         """Where the peers that are in the room joined it."""
         self._left: dict[str, int] = {}
         """Where those joined that have left: one may have been about to resume."""
+        self._leaving: dict[str, trio.Event] = {}
+        """Set when a peer that somebody waits for has left."""
+
+    def has_peer(self, peer: str) -> bool:
+        """Whether a peer is in the room, as published."""
+        return peer in self._joined
+
+    async def wait_left(self, peer: str) -> None:
+        """Wait until it has been published that a peer left."""
+        while peer in self._joined:
+            await self._leaving.setdefault(peer, trio.Event()).wait()
 
     @property
     def peers(self) -> int:
@@ -94,6 +109,8 @@ class RoomFeed:
         notification = notification_of(event) if event is not None else None
         if notification is None:
             return
+        if self._edge is not None:
+            notification = self._edge.notification(notification)
         self._tell(Told(position, notification))
 
     def tell_now(self, notification: Notification) -> None:
@@ -122,6 +139,7 @@ class RoomFeed:
                 self._joined[peer] = position
             case events.PeerLeft(peer=peer):
                 self._left[peer] = self._joined.pop(peer)
+                self._told_left(peer)
                 if len(self._left) > LEFT_MAX:
                     del self._left[next(iter(self._left))]
             case events.ProducerAdded(producer=producer, kind=kind, peer=peer):
@@ -141,6 +159,11 @@ class RoomFeed:
                 self.producers, self.streaming = 0, False
                 self.microphones.clear()
 
+    def _told_left(self, peer: str) -> None:
+        waited = self._leaving.pop(peer, None)
+        if waited is not None:
+            waited.set()
+
     async def missed(self, peer: str, after: int, up_to: int) -> list[Told]:
         """Read from the log what `peer` was told after one position, up to and with another.
 
@@ -155,6 +178,8 @@ class RoomFeed:
         for envelope in envelopes:
             notification = notification_of(event_in(envelope))
             if notification is not None and notification.concerns(peer):
+                if self._edge is not None:
+                    notification = await self._edge.past_notification(notification)
                 found.append(Told(envelope.position, notification))
         return found
 

@@ -1,12 +1,16 @@
-"""What the actors are handed from outside: a store, a plane, a clock. Never a module of theirs."""
+"""What the actors are handed from outside: a store, a plane, a clock, a keyring.
+
+Never a module of theirs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from protocol.envelope import Draft, Envelope
 from protocol.orders import Order, Stats
+from protocol.personal_key import PersonalKey
 
 
 class Receipt(Protocol):
@@ -82,4 +86,29 @@ class Clock(Protocol):
 
     async def sleep_until(self, at_ns: int) -> None:
         """Wait until `now_ns` is at least `at_ns`."""
+        ...
+
+
+class Keyring(Protocol):
+    """The keys of persons, see `protocol.personal`. What is not `async` never waits."""
+
+    @property
+    def stranger(self) -> PersonalKey:
+        """A key that is kept nowhere: what is concealed under it nobody ever reveals."""
+        ...
+
+    async def take(self) -> PersonalKey:
+        """A key that nobody has had, durable. Raises a `StoreError` if there can be none."""
+        ...
+
+    def discard(self, key: PersonalKey) -> None:
+        """Destroy a key that was taken in vain, soon."""
+        ...
+
+    def key(self, key_id: bytes) -> PersonalKey | None:
+        """The key of an id if it is at hand: one in use is, or it can be loaded."""
+        ...
+
+    async def load(self, key_ids: Collection[bytes]) -> None:
+        """Have keys at hand, as far as they have not been destroyed. Raises a `StoreError`."""
         ...

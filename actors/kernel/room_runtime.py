@@ -16,6 +16,7 @@ from actors.kernel.interfaces import Clock, Plane, Store
 from actors.kernel.journal import Journal
 from actors.kernel.letter import Answered, Letter, Outcome, ReplySlot
 from actors.kernel.mailbox import MailboxClosed, MailboxFull
+from actors.kernel.personal import PersonalEdge
 from actors.kernel.timers import Timers
 from protocol.answers import StatsReport
 from protocol.commands import Command
@@ -23,6 +24,7 @@ from protocol.ids import ROOM, Address, kind_of
 from protocol.messages import OpenRoom
 from protocol.notices import AudioLevels
 from protocol.orders import Remove, Row
+from protocol.personal import Concealed
 from protocol.refusals import Refusal, RefusalCode
 from protocol.stats import report_of
 from protocol.store_error import StoreError
@@ -43,6 +45,7 @@ class Services(NamedTuple):
     timers: Timers
     entropy: Callable[[], bytes]
     log: Any
+    edge: PersonalEdge | None = None
 
 
 class RoomRuntime:
@@ -60,7 +63,7 @@ class RoomRuntime:
         self.clock = services.clock
         self.entropy = services.entropy
         self.log = services.log.bind(room=room)
-        self.feed = RoomFeed(room, services.store)
+        self.feed = RoomFeed(room, services.store, services.edge)
         self.journal = Journal(room, services.store, self.feed)
         self.actors: dict[Address, Actor] = {}
         self._hearing = Hearing(self.feed)
@@ -195,6 +198,35 @@ class RoomRuntime:
         if self._on_start is not None:
             self._on_start(address)
         return actor
+
+    def name_of(self, peer: str) -> str | Concealed | None:
+        """The name of a peer as the directory has it; it says which personal key is the peer's."""
+        room = self.actors.get(ROOM)
+        entry = None if room is None else room.state.peers.get(peer)
+        return None if entry is None else entry.name
+
+    def name_of_owner(self, transport: str) -> str | Concealed | None:
+        """The name of the peer that a transport belongs to."""
+        room = self.actors.get(ROOM)
+        entry = None if room is None else room.state.transports.get(transport)
+        return None if entry is None else self.name_of(entry.peer)
+
+    async def wait_left(self, peer: str) -> None:
+        """Wait until a peer has left, or the room has ended."""
+        async with trio.open_nursery() as nursery:
+
+            async def watch_end() -> None:
+                await self.ended.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch_end)
+            await self.feed.wait_left(peer)
+            nursery.cancel_scope.cancel()
+
+    def names(self) -> list[str | Concealed]:
+        """The names of all peers."""
+        room = self.actors.get(ROOM)
+        return [] if room is None else [entry.name for entry in room.state.peers.values()]
 
     def addresses(self) -> tuple[Address, ...]:
         """Addresses of all living actors."""

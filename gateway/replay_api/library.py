@@ -80,7 +80,7 @@ class Shelf:
         lanes = self.index.lanes[self._named :]
         self._named = len(self.index.lanes)
         joined = {lane.joined: lane.key for lane in lanes if lane.joined}
-        for envelope in reader.some(self.room, joined):
+        for envelope in reader.revealer.envelopes(reader.some(self.room, joined)):
             self.names[joined[envelope.position]] = quoted(event_of(envelope).name)
 
 
@@ -221,6 +221,12 @@ class Library:
                 await trio.sleep(END_FRESH_S)
         finally:
             self._followers -= 1
+
+    def forget_names(self, room: str) -> None:
+        """Keep nothing that was revealed of a room; it is read anew. For a person forgotten."""
+        self._shelves.pop(room, None)
+        for key in [key for key in self._cursors if key[0] == room]:
+            del self._cursors[key]
 
     async def _load(self, shelf: Shelf) -> None:
         found = await self.read(lambda reader: cache.load(self.directory, shelf.room, reader))

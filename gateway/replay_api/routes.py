@@ -235,7 +235,9 @@ class _Desk:
     async def event(self, request: Request) -> Any:
         shelf = await self._shelf(request)
         position = request.path_params["position"]
-        rows = await self._library.read(lambda reader: reader.some(shelf.room, [position]))
+        rows = await self._library.read(
+            lambda reader: reader.revealer.envelopes(reader.some(shelf.room, [position]))
+        )
         if not rows:
             raise parameters.WrongParameter(f"there is nothing at position {position}")
         return event_map(rows[0], shelf) | {"data": envelope_map(rows[0])["data"]}

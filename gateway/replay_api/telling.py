@@ -43,7 +43,7 @@ class Teller:
         return await self._library.read(
             lambda reader: [
                 event_map(envelope, self._shelf)
-                for envelope in reader.some(self._shelf.room, positions)
+                for envelope in reader.revealer.envelopes(reader.some(self._shelf.room, positions))
             ]
         )
 

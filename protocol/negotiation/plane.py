@@ -51,6 +51,7 @@ def producer_row(
                 remb=not transport_cc and "abs_send_time" in names and _has(codec, "goog-remb"),
             )
         )
+    cname = rtp_parameters.rtcp.cname
     return SetProducer(
         producer=producer,
         transport=transport,
@@ -67,7 +68,7 @@ def producer_row(
         ),
         header_extensions=mapping.header_extensions,
         mid=rtp_parameters.mid,
-        cname=rtp_parameters.rtcp.cname or "",
+        cname=cname if isinstance(cname, str) else "",
         paused=paused,
     )
 
@@ -88,7 +89,7 @@ def consumer_row(
     mid, cname = rtp_parameters.mid, rtp_parameters.rtcp.cname
     assert encoding.ssrc is not None
     assert mid is not None
-    assert cname is not None
+    assert isinstance(cname, str)
     return SetConsumer(
         consumer=consumer,
         transport=transport,

@@ -39,9 +39,9 @@ def diff(room: str, before: str, after: str, directory: Path, *, as_json: bool) 
         first, second = history.position_of(before), history.position_of(after)
         with progress("Folding", first + second) as note:
             old_fold = history.at(first, note)
-            old = render(old_fold)
+            old = render(old_fold, history.revealer)
             new_fold = history.at(second, lambda position: note(first + position))
-            new = render(new_fold)
+            new = render(new_fold, history.revealer)
     changes = difference(old, new)
     if as_json:
         echo_json(

@@ -140,7 +140,7 @@ class _Log:
     def __call__(self) -> Iterator[Envelope]:
         try:
             for batch in self._reader.batches(self._room, self._after, self._up_to):
-                yield from batch
+                yield from self._reader.revealer.envelopes(batch)
                 self._note(batch[-1].position)
         except LogDamaged as damage:
             self.damage = damage

@@ -75,6 +75,7 @@ def show(
             )
 
         chosen = _followed(reader, room, after, batches) if follow else batches(after, up_to)
+        chosen = map(reader.revealer.envelopes, chosen)
         try:
             for batch in _limited(_of_peer(chosen, peer), limit):
                 show_batch(batch)

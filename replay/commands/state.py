@@ -38,7 +38,7 @@ def state(
         position = history.position_of(instant)
         with progress("Folding", position) as note:
             fold = history.at(position, note)
-    document = render(fold)
+        document = render(fold, history.revealer)
     shown = document if actor is None else _part(document, actor, position)
     if as_json:
         echo_json(

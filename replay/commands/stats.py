@@ -56,7 +56,7 @@ def stats(room: str, directory: Path, *, every: bool, streams: bool, as_json: bo
 
             def envelopes() -> Iterator[Envelope]:
                 for batch in reader.batches(room, begin):
-                    yield from batch
+                    yield from reader.revealer.envelopes(batch)
                     note(batch[-1].position)
 
             found = list(sessions(envelopes()))

@@ -83,7 +83,7 @@ def what_if(
                 begin = position + passes * (end - position)
                 passes += 1
                 for batch in reader.batches(room, position, end):
-                    yield from batch
+                    yield from reader.revealer.envelopes(batch)
                     note(position + begin + batch[-1].position - position)
 
             report = fork.run(log)

@@ -16,6 +16,7 @@ from typing import Any
 
 from protocol import events
 from protocol.envelope import Envelope
+from protocol.personal import shown
 from replay.errors import LogNotUnderstood
 from replay.export.rtcstats_connection import Connection, consumed
 from replay.export.rtcstats_counters import Counters
@@ -112,7 +113,7 @@ class _Dump:
             case events.IceRestarting():
                 yield "restartIce", connection.id, []
             case events.IceChanged(state=state, remote=remote):
-                connection.remote = remote
+                connection.remote = None if remote is None else shown(remote)
                 if state != connection.ice_state:
                     connection.ice_state = state
                     yield "oniceconnectionstatechange", connection.id, state

@@ -22,7 +22,7 @@ import fcntl
 import os
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -386,6 +386,19 @@ def _open(directory: Path) -> _Opened:
         rooms=rooms,
         damage=damage,
     )
+
+
+@contextlib.contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Hold a directory that no store has open. Raises `StoreLocked` or `StoreReadOnly`."""
+    try:
+        lock_fd = _lock(directory)
+    except OSError as error:
+        raise _translated_opening(directory, error) from error
+    try:
+        yield
+    finally:
+        os.close(lock_fd)
 
 
 def _lock(directory: Path) -> int:

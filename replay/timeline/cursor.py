@@ -68,7 +68,7 @@ class Cursor:
         ):
             fold = history.at(position)
             with uncollected():
-                return fold, Document(fold)
+                return fold, Document(fold, history.revealer)
         self._advance(history, fold, document, position)
         return fold, document
 

@@ -135,7 +135,7 @@ def _scan(fits: Any, room: str, reader: LogReader, after: int, end: int) -> Foun
     positions: list[int] = []
     reached = after
     for batch in reader.batches(room, after, end, batch=512):
-        for envelope in batch:
+        for envelope in reader.revealer.envelopes(batch):
             if fits(envelope):
                 positions.append(envelope.position)
                 if len(positions) == FOUND_MAX:

@@ -31,7 +31,9 @@ from protocol.envelope import Envelope
 from protocol.ids import ROOM, Address, consumer_address, producer_address
 from protocol.messages import RoomSettings, SocketLost
 from protocol.orders import removal_of
+from protocol.personal import Concealed
 from protocol.refusals import Refusal
+from replay.keyring import MemoryKeyring
 from replay.store.interface import Head
 from replay.store.ledger import Tally
 from replay.store.memory import MemoryStore
@@ -81,6 +83,7 @@ class Stage:
         self.log = RecordingLog()
         self.clock = TrioClock(epoch_ns)
         self.random = Random(seed)
+        self.keyring = MemoryKeyring(Random(f"keys/{seed}").randbytes)
         self._correlations = count(1)
         self._system: System | None = None
         self._scope: trio.CancelScope | None = None
@@ -106,6 +109,7 @@ class Stage:
             clock=self.clock,
             entropy=lambda: self.random.randbytes(16),
             log=self.log,
+            keyring=self.keyring,
         )
         recover = [summary.room for summary in await self.store.rooms() if summary.open]
         self._ended = trio.Event()
@@ -226,6 +230,11 @@ class Stage:
                 assert codec.state_bytes(state) == codec.state_bytes(rebuilt[address]), address
                 assert _ordered(state) == _ordered(rebuilt[address]), address
 
+    def revealed(self, value: Any) -> Any:
+        """What a concealed value is, by the key of its person."""
+        assert isinstance(value, Concealed)
+        return self.keyring.keys[value.key].reveal(value)
+
     def check_rows(self) -> None:
         """The plane's table has exactly the rows that the actors' states want."""
         wanted: dict[Any, Any] = {}
@@ -233,7 +242,7 @@ class Stage:
             for actor in runtime.actors.values():
                 rows = actor._decider.rows(actor.state)
                 assert rows == actor.rows
-                wanted |= {removal_of(row): row for row in rows}
+                wanted |= {removal_of(row): row for row in self.system._edge.orders(rows)}
         table = self.plane.table
         there = [*table.transports.values(), *table.producers.values(), *table.consumers.values()]
         if self.plane.info is not None:

@@ -540,7 +540,7 @@ class World:
             if person.peer not in state.peers:
                 continue
             others = {
-                peer: entry.name
+                peer: self.stage.revealed(entry.name)
                 for peer, entry in state.peers.items()
                 if entry.announced and peer != person.peer
             }

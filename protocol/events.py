@@ -85,7 +85,7 @@ class PeerAnnounced(_Event, frozen=True, kw_only=True):
     """A peer that had not been announced is about to publish: the others are told who it is."""
 
     peer: str
-    name: str
+    name: str | Concealed
 
 
 class PeersCounted(_Event, frozen=True, kw_only=True):

@@ -34,6 +34,7 @@ _REASONS = {
     "actor_failed": "its actor failed again and again",
     "interrupted": "a crash cut its making in two",
     "server_stopped": "the server stopped",
+    "forgotten": "an operator had its personal data forgotten",
 }
 REASON_WORDS = (
     *_REASONS,

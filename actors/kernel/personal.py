@@ -38,7 +38,8 @@ class PersonalEdge:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
         self._values: dict[Concealed, Any] = {}
-        self._views: dict[str, tuple[PeerView, PeerView]] = {}
+        self._views: dict[str, PeerView] = {}
+        """Of peers by their ids, which no two peers share."""
 
     # On the way in.
 
@@ -108,14 +109,12 @@ class PersonalEdge:
         """Reveal what a client is told in answer to its request."""
         match answer:
             case Entered(joined=joined):
-                await self._load_for(*joined.peers, *joined.producers)
-                views = self._views
-                peers = tuple(
-                    known[1]
-                    if (known := views.get(view.id)) is not None and known[0] is view
-                    else self._peer_view(view)
-                    for view in joined.peers
-                )
+                known = self._views.get  # one look-up a peer: rooms are large
+                peers = tuple([known(view.id) for view in joined.peers])
+                if not all(peers):
+                    await self._load_for(*joined.peers)
+                    peers = tuple([self._peer_view(view) for view in joined.peers])
+                await self._load_for(*joined.producers)
                 producers = tuple(map(self._producer_view, joined.producers))
                 return replace(answer, joined=replace(joined, peers=peers, producers=producers))
             case Consumed(rtp_parameters=parameters) if isinstance(parameters.msid, Concealed):
@@ -156,13 +155,14 @@ class PersonalEdge:
                 yield algorithm, shown
 
     def _peer_view(self, view: PeerView) -> PeerView:
-        if not isinstance(view.name, Concealed):
-            return view
+        known = self._views.get(view.id)
+        if known is not None:
+            return known
         shown = PeerView(id=view.id, name=self._reveal(view.name, FORGOTTEN))
         if shown.name is not FORGOTTEN:
             if len(self._views) >= VALUES_KEPT:
                 self._views.clear()
-            self._views[view.id] = (view, shown)
+            self._views[view.id] = shown
         return shown
 
     def _producer_view(self, view: ProducerView) -> ProducerView:

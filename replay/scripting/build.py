@@ -13,9 +13,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from msgspec.structs import replace
+
 from protocol import commands, events, script
 from protocol.envelope import Envelope
 from protocol.notifications import PEER_LEFT, REQUESTED, Everyone, Only, notification_of
+from protocol.personal import Concealed, shown
+from protocol.rtp_parameters import RtpParameters
 from protocol.script import Figures, Script, Step
 from protocol.signaling import METHOD_OF
 from replay.fold import event_of
@@ -201,7 +205,7 @@ class Builder:
                 pass
 
     def _joined(self, envelope: Envelope, peer: str, draft: Draft) -> CastMember:
-        name = draft.command.name
+        name = str(shown(draft.command.name))
         member = CastMember(peer, name, envelope.at_ns)
         member.present = draft.refused is None
         member.drafts.append(draft)
@@ -247,6 +251,7 @@ class Builder:
         peer = self._owner.get(label)
         if peer is None:
             return
+        now_at = None if event.remote is None else str(shown(event.remote))
         state, remote, since_ns = self._ice.get(label, ("new", None, envelope.at_ns))
         if event.state == "connected" and state == "new":
             since_ns = envelope.at_ns
@@ -257,11 +262,11 @@ class Builder:
             self._add(peer, envelope, script.LoseNetwork(transport=label), at_ns=begins)
         elif (
             event.state == "connected"
-            and remote not in (None, event.remote)
+            and remote not in (None, now_at)
             and envelope.at_ns - since_ns >= SETTLED_NS
         ):
             self._add(peer, envelope, script.MoveNetwork(transport=label))
-        self._ice[label] = (event.state, event.remote, since_ns)
+        self._ice[label] = (event.state, now_at, since_ns)
 
     def _activity(self, envelope: Envelope, *, flows: bool) -> None:
         label = envelope.actor.partition("/")[2]
@@ -332,8 +337,9 @@ class Builder:
             case commands.CreateTransport(direction=direction):
                 return script.OpenTransport(transport=label, direction=direction)
             case commands.ConnectTransport(transport=transport, dtls_parameters=dtls):
+                known = all(isinstance(each.value, str) for each in dtls.fingerprints)
                 return script.ConnectTransport(
-                    transport=transport, dtls_parameters=dtls if raw else None
+                    transport=transport, dtls_parameters=dtls if raw and known else None
                 )
             case commands.Produce():
                 parameters = command.rtp_parameters
@@ -345,8 +351,8 @@ class Builder:
                     mime_type=media_of(parameters),
                     encodings=encodings_of(command.kind, parameters, measured.sent(label)),
                     paused=command.paused,
-                    app_data=command.app_data,
-                    rtp_parameters=parameters if raw else None,
+                    app_data={} if isinstance(command.app_data, Concealed) else command.app_data,
+                    rtp_parameters=_sendable(parameters) if raw else None,
                 )
             case commands.Consume(rtp_capabilities=capabilities):
                 return script.Watch(
@@ -415,6 +421,15 @@ def _ask(command: Any) -> script.Action:
             data["temporalLayer"] = command.temporal_layer
     method = METHOD_OF[type(command).__name__]
     return script.Ask(method=method, thing=kind, label=str(label), data=data)
+
+
+def _sendable(parameters: RtpParameters) -> RtpParameters:
+    """Parameters as they were sent, without what was forgotten of their sender."""
+    if isinstance(parameters.msid, Concealed):
+        parameters = replace(parameters, msid=None)
+    if isinstance(parameters.rtcp.cname, Concealed):
+        parameters = replace(parameters, rtcp=replace(parameters.rtcp, cname=None))
+    return parameters
 
 
 def _ms(ns: int | None) -> float | None:

@@ -19,6 +19,7 @@ import msgpack
 import msgspec
 
 from protocol.envelope import Envelope
+from protocol.personal import FORGOTTEN
 from protocol.script import Script
 from replay.errors import ReplayError
 from replay.history import History
@@ -82,7 +83,7 @@ def _of_directory(
 
         def envelopes() -> Iterator[Envelope]:
             for batch in reader.batches(room, max(0, begin - 1), end):
-                yield from batch
+                yield from reader.revealer.envelopes(batch)
                 progress(batch[-1].position, end)
 
         def measure(builder: Builder) -> Measured:
@@ -189,9 +190,23 @@ def _lines(archive: zipfile.ZipFile, path: Path) -> Iterator[dict[str, Any]]:
 def _envelope(line: dict[str, Any], path: Path) -> Envelope:
     """The envelope of a line; hashes and random choices, which no script needs, are left out."""
     try:
-        payload = msgpack.packb(line["data"])
+        payload = msgpack.packb(_decodable(line["data"]))
         return msgspec.convert(
             line | {"data": payload, "entropy": b"", "hash": b""}, Envelope, strict=True
         )
     except (msgspec.ValidationError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise ReplayError(f"{path}: {_BUNDLE_LOG} has what is no envelope: {error}") from error
+
+
+def _decodable(tree: Any, key: str = "") -> Any:
+    """A payload whose forgotten values have the shapes that their fields demand."""
+    match tree:
+        case dict():
+            return {name: _decodable(item, name) for name, item in tree.items()}
+        case list():
+            return [_decodable(item, key) for item in tree]
+        case str() if tree == FORGOTTEN and key in ("app_data", "appData"):
+            return {}
+        case str() if tree == FORGOTTEN and key == "value":
+            return ":".join(["00"] * 32)
+    return tree

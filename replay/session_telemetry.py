@@ -50,7 +50,7 @@ def join(session: SessionStats, directory: Path, room: str | None = None) -> Non
     for peer in session.peers:
         for stream in peer.streams:
             found = known.get((stream.sort, stream.id), ())
-            stream.measured = [_measured(folded, entity) for entity in found]
+            stream.measured = [figures_of(folded, entity) for entity in found]
         watched = [each for each in peer.streams if each.sort == "consumer" and each.measured]
         if watched:
             peer.quality = quality_of(folded, [each.id for each in watched], peer.freezes)
@@ -73,7 +73,9 @@ def lost_share(streams: Iterable[StreamStats]) -> float | None:
     return _share(lost, sum(one.packets for one in every))
 
 
-def _measured(folded: Folded, entity: Entity) -> Measured:
+def figures_of(folded: Folded, entity: Entity) -> Measured:
+    """What a fold into one bucket says of a stream."""
+
     def point(metric: str) -> Point | None:
         return next(iter(folded.series(entity, metric)), None)
 

@@ -13,6 +13,8 @@
 | `…/search` | `q` behind a position |
 | `…/anomalies` | what deserves attention |
 | `…/series` | charts: scores and layers of `lanes` |
+| `…/media` | how well media came in a stretch of time, and the recordings |
+| `…/recording/POSITION/TRANSPORT` | a recording as redacted pcapng |
 | `…/tail` | waits for news of a live session |
 """
 
@@ -34,8 +36,11 @@ from gateway.replay_api.telling import Teller, event_map
 from protocol.store_error import StoreError
 from replay.causes import story
 from replay.errors import ReplayError
+from replay.export import pcapng
 from replay.history import History
 from replay.reader import LogReader
+from replay.recordings import Recordings
+from replay.redact import Redactor
 from replay.snapshots import Snapshots
 from replay.store.errors import LogDamaged, StoreMissing, UnknownRoom
 from replay.text import as_map as envelope_map
@@ -44,11 +49,13 @@ from replay.timeline.categories import CATEGORIES
 from replay.timeline.index import TimelineIndex
 from replay.timeline.measured import measured
 from replay.timeline.outline import outline
+from replay.timeline.served import Viewed, peers_of, recordings, served, viewed
 
 LANES_MAX = 300
 BUCKETS_MAX = 2000
 KEYS_MAX = 120
 EVENTS_MAX = 1500
+MEDIA_PEERS_MAX = 40
 EFFECTS_MAX = 300
 EFFECTS_SEARCHED = 100_000
 """How far behind a decision its effects are looked for."""
@@ -72,6 +79,8 @@ def replay_routes(library: Library, access: ReplayAccess) -> list[Route]:
         ("/{room}/search", desk.search),
         ("/{room}/anomalies", desk.anomalies),
         ("/{room}/series", desk.series),
+        ("/{room}/media", desk.media),
+        ("/{room}/recording/{position:int}/{transport}", desk.recording),
         ("/{room}/tail", desk.tail),
     ]
     return [Route(f"/api/replay{path}", _guarded(handler, access)) for path, handler in paths]
@@ -92,12 +101,13 @@ def page_opened(library: Library, access: ReplayAccess) -> Callable[[Request], N
 
 
 def _guarded(handler: _Handler, access: ReplayAccess) -> Callable[[Request], Awaitable[Response]]:
-    async def answer(request: Request) -> Response:
+    async def answered(request: Request) -> Response:
         refused = access.refusal(request)
         if refused is not None:
             return _error(*refused)
         try:
-            return _json(await handler(request))
+            answer = await handler(request)
+            return answer if isinstance(answer, Response) else _json(answer)
         except parameters.WrongParameter as error:
             return _error(400, "invalid_data", f"{error}.")
         except UnknownRoom as error:
@@ -113,7 +123,7 @@ def _guarded(handler: _Handler, access: ReplayAccess) -> Callable[[Request], Awa
         except StoreError as error:
             return _error(503, "storage_unavailable", f"{error}.")
 
-    return answer
+    return answered
 
 
 class _Desk:
@@ -389,6 +399,61 @@ class _Desk:
             lambda _reader: measured(directory, shelf.room, chosen, from_ns, to_ns)
         )
         return {"series": told}
+
+    async def media(self, request: Request) -> Any:
+        shelf = await self._shelf(request)
+        room, directory = shelf.room, self._library.directory
+        keys = parameters.words(request, "lanes", 24)
+        from_ns, to_ns = parameters.span(request)
+        session = parameters.integer(request, "session", 0)
+
+        def choose(index: TimelineIndex) -> tuple[list[Viewed], int, tuple[int, int]]:
+            numbers = peers_of(index, session, keys)
+            chosen = [
+                viewed(index, number, shelf.names, from_ns, to_ns)
+                for number in numbers[:MEDIA_PEERS_MAX]
+            ]
+            runs = _sessions(index)
+            run = next((each for each in runs if each["number"] == session), None)
+            last = (run["begin"], run["end"]) if run else (1, index.position)
+            return chosen, len(numbers), last
+
+        chosen, total, (first, last) = await self._library.ask(shelf, choose)
+        found = await self._library.read(
+            lambda _reader: (
+                served(directory, room, chosen, from_ns, to_ns)
+                | {"recordings": recordings(directory, room, first, last)}
+            )
+        )
+        return found | {"total": total}
+
+    async def recording(self, request: Request) -> Any:
+        """A recording without addresses and names: a file goes further than a page."""
+        room = request.path_params["room"]
+        position, transport = request.path_params["position"], request.path_params["transport"]
+        reader = Recordings(self._library.directory)
+
+        def written(_log: LogReader) -> bytes | None:
+            for one in reader.of_room(room, transport=transport):
+                if one.position == position:
+                    found = [(one, reader.packets(room, one))]
+                    return b"".join(pcapng.export(found, pseudonym=Redactor().host))
+            return None
+
+        try:
+            content = await self._library.read(written)
+        except StoreMissing:
+            content = None
+        if content is None:
+            raise parameters.WrongParameter(f"there is no recording at position {position}")
+        return Response(
+            content,
+            headers={
+                "cache-control": "no-store",
+                "content-disposition": f'attachment; filename="{position}.pcapng"',
+            },
+            media_type="application/vnd.tcpdump.pcap",
+        )
 
     async def tail(self, request: Request) -> Any:
         room = request.path_params["room"]

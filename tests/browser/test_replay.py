@@ -18,7 +18,12 @@ from gateway import tokens
 from gateway.keys import Secret
 from protocol.commands import PauseConsumer
 from protocol.notices import ConsumerScore
+from tests.replay import pcapng_reader
+from tests.replay.measured import with_telemetry
 from tests.replay.sessions import Session, call, store
+from tests.replay.test_measured import FROZEN, watched_call
+from tests.replay.test_recordings import frozen as frozen_recording
+from tests.replay.test_recordings import stored
 from tests.support.big_log import big_session
 from tests.support.chromium import FAKE_CONSENT, FAKE_DEVICES, Launch, Studio
 from tests.support.ports import free_port
@@ -289,6 +294,53 @@ def test_a_mark_on_the_canvas_is_hovered_and_clicked(page: Page, shelf: Shelf) -
     page.mouse.click(stage["x"] + x, y)
     page.wait_for_selector('html[data-story]:not([data-story=""])', state="attached")
     assert f"· {position(page)} ·" in said
+
+
+def test_the_media_tab_tells_quality_streams_and_recordings(page: Page, tmp_path: Path) -> None:
+    session = watched_call()
+    frozen = next(d.actor.partition("/")[2] for d in session.drafts if d.type == "ConsumerFrozen")
+    data = with_telemetry(
+        store(tmp_path / "data", session, call("bare")), session, frozen={frozen: FROZEN}
+    )
+    asked = next(n for n, d in enumerate(session.drafts, 1) if d.type == "RecordingRequested")
+    stored(data, frozen_recording(position=asked))
+    shelf = Shelf(data)
+    try:
+        opened(page, shelf, "/replay/lobby#p=20")
+        page.click("#tab-media")
+        page.wait_for_selector("#view-media[data-loaded]", state="attached")
+        served = page.locator("#view-media .served")
+        expect(served).to_have_count(3)
+        scores = page.locator("#view-media .quality")
+        expect(scores).to_have_text(["sends", "65", "68"])
+        expect(served.nth(1).locator(".served-head")).to_contain_text("2 freezes, 3 s")
+        bad = served.nth(1).locator('.stream-value[data-bad="true"]')
+        expect(bad).to_have_text(["lost4.76 %", "lost4.52 %", "frozen3 s"])
+        expect(page.locator(".chart-name").first).to_have_text("Bitrate")
+
+        # The figures are of what is seen: after the freezes nothing is frozen.
+        page.goto("about:blank")
+        opened(page, shelf, "/replay/lobby#p=20&t=media&z=20-50")
+        page.wait_for_selector("#view-media[data-loaded]", state="attached")
+        expect(served.nth(1)).not_to_contain_text("2 freezes")
+        served.nth(1).locator(".stream-row").last.click()
+        expect(served).to_have_count(1)
+        page.wait_for_url(re.compile(r"l=consumer/c_.*t=media"))
+
+        with page.expect_download() as saving:
+            page.locator(".recording-row .button").first.click()
+        path = saving.value.path()
+        _, frames = pcapng_reader.read(Path(path).read_bytes())
+        assert len(frames) == 40
+        assert all("198.51.100.7" not in frame.source + frame.target for frame in frames)
+        page.locator(".recording-row .link").first.click()
+        at(page, asked)
+        page.goto("about:blank")
+        opened(page, shelf, "/replay/bare#t=media")
+        expect(page.locator("#view-media")).to_contain_text("Nothing was measured here")
+        expect(page.locator("#view-media")).to_contain_text("None was made")
+    finally:
+        shelf.close()
 
 
 def test_a_link_brings_a_colleague_to_the_very_same_view(

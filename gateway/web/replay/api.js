@@ -57,6 +57,22 @@ export async function ask(path, parameters = {}, signal) {
   return tree;
 }
 
+/** A file below /api/replay, as a blob. */
+export async function fetchFile(path) {
+  const token = sessionStorage.getItem(KEPT);
+  let response;
+  try {
+    response = await fetch(`/api/replay${path}`, {
+      headers: token ? { authorization: `Bearer ${token}` } : {},
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+    if (response.ok) return await response.blob();
+  } catch {
+    throw new ApiError(0);
+  }
+  throw new ApiError(response.status, (await response.json().catch(() => ({}))).error);
+}
+
 /** Only the latest of several questions counts; those before are dropped. */
 export class Latest {
   #controller = null;

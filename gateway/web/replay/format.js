@@ -59,6 +59,9 @@ export function written(value, unit) {
   return `${trim(value / 1e3, 0)} kbit/s`;
 }
 
+/** A share as per cent: `0.4 %`. */
+export const share = (value) => `${trim(value * 100, value < 0.1 ? 2 : 1)} %`;
+
 /** An id shortened to what tells it from others: `p_cnxh…`. */
 export const shortId = (id) => (id.length > 9 ? `${id.slice(0, 7)}…` : id);
 

@@ -7,6 +7,7 @@ import { watchTheme } from './canvas.js';
 import { count, duration, shortId, sinceBegin, timeOfDay } from './format.js';
 import { listenKeys } from './keys.js';
 import { LaneList } from './lane-list.js';
+import { Media } from './media.js';
 import { fillAnomalies, Panel } from './panel.js';
 import { Player, SPEEDS } from './player.js';
 import { Searching } from './searching.js';
@@ -71,7 +72,7 @@ const overview = new Overview($('#overview'), axis, () => {
 const scrubber = new Scrubber($('#axis'), axis, (time) => go({ time }));
 const charts = new Charts($('#charts'), axis, (time) => go({ time }));
 const tree = new StateTree($('#tree'), $('#changes'), () => shown && go({ at: view.position, since: shown.since }, { quiet: true }));
-const tabs = ['why', 'state', 'log', 'payload'];
+const tabs = ['why', 'state', 'media', 'log', 'payload'];
 const panel = new Panel(
   {
     card: $('#card'),
@@ -92,10 +93,20 @@ const panel = new Panel(
       axis.show(from - room, to + room);
       timeline.refresh();
     },
-    tab: () => writeSoon(),
+    tab: () => {
+      media.shown = panel.tab === 'media';
+      if (media.shown) loadChartsSoon();
+      writeSoon();
+    },
   },
 );
 panel.path = path;
+const media = new Media($('#view-media'), {
+  pick: (position) => go({ at: position }, { selected: true, reveal: true }),
+  lane: (key) => choose({ key, kind: key.split('/')[0] }),
+  failed,
+});
+media.path = path;
 const searching = new Searching(
   { form: $('#search'), input: $('#query'), results: $('#results') },
   {
@@ -347,6 +358,9 @@ function loadChartsSoon() {
     const useful = lanes.filter((key) => /^(producer|consumer)\//.test(key)).slice(0, 6);
     const nameOf = ({ lane, about }) => `${about || lane.split('/')[0]} ${shortId(lane.split('/')[1])}`;
     await charts.load(path, view.session, useful, nameOf).catch(failed);
+    const chosen = view.lane && view.lane !== 'room' ? [view.lane] : [];
+    media.begin = axis.begin;
+    await media.load({ session: view.session, lanes: chosen, from: axis.from, to: axis.to }).catch(failed);
   }, 120);
 }
 

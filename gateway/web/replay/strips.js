@@ -188,10 +188,16 @@ export class Charts {
       const { context, width, height: tall } = prepared(canvas);
       const peak = Math.max(...series.flatMap((each) => each.points.map(([, value]) => value)), 1);
       const low = words.low ?? 0;
-      const high = words.high ?? peak * 1.1;
+      const high = words.high ?? peak * 1.5; // room for the scale above the line
       const y = (value) => tall - 5 - ((value - low) / (high - low)) * (tall - 12);
       context.fillStyle = colours.line;
       for (const level of [low, (low + high) / 2, high]) context.fillRect(0, Math.round(y(level)), width, 1);
+      context.font = colours.font;
+      context.fillStyle = colours.muted;
+      context.textBaseline = 'top';
+      context.textAlign = 'right';
+      if (words.high === undefined) context.fillText(`at most ${written(peak, words.unit)}`, width - 6, 6);
+      context.textAlign = 'left';
       const shown = [];
       series.forEach((each) => {
         const colour = colours.lines[this.lanes.indexOf(each.lane) % colours.lines.length];

@@ -9,7 +9,7 @@
  */
 
 const OPEN_MAX = 40;
-const TABS = ['why', 'state', 'log', 'payload'];
+const TABS = ['why', 'state', 'media', 'log', 'payload'];
 
 /** @returns {object} what the fragment says; what it does not say or says wrongly is absent */
 export function readView(hash) {

@@ -13,8 +13,14 @@ import trio
 from gateway import tokens
 from gateway.keys import Secret
 from gateway.tokens import Claims
+from tests.replay import pcapng_reader
+from tests.replay.conftest import Commands
+from tests.replay.measured import with_telemetry
 from tests.replay.page.desk import desk
 from tests.replay.sessions import START_NS, S, Session, call, store
+from tests.replay.test_measured import watched_call
+from tests.replay.test_recordings import frozen as frozen_recording
+from tests.replay.test_recordings import stored as stored_recordings
 from tests.support.big_log import big_session
 
 SECRET = Secret("a secret of at least thirty-two bytes")
@@ -372,3 +378,54 @@ async def test_nothing_is_made_ready_for_those_who_may_not_look(data):
         await ask.client.get("/replay/closed-room", headers=token)
         await ready(ask.library, "closed-room")
         assert "lobby" not in ask.library._shelves
+
+
+@pytest.fixture(scope="module")
+def measured_data(tmp_path_factory):
+    session = watched_call()
+    directory = store(tmp_path_factory.mktemp("media") / "data", session)
+    stored_recordings(with_telemetry(directory, session), frozen_recording("t1", 9))
+    return directory, session
+
+
+async def test_media_tells_the_figures_of_stats_for_the_time_that_is_seen(measured_data):
+    directory, session = measured_data
+    figures = await trio.to_thread.run_sync(lambda: Commands(directory).json("stats", "lobby"))
+    begin, end = session.drafts[0].at_ns, session.drafts[-1].at_ns
+    async with desk(directory) as ask:
+        await ask.indexed("lobby")
+        told = await ask("/lobby/media", **{"from": begin, "to": end + 3 * S})
+        assert (told["problem"], told["total"]) == (None, 3)
+        assert [peer["name"] for peer in told["peers"]] == ["Ann", "viewer 0", "viewer 1"]
+        for peer, known in zip(told["peers"], figures["peers"], strict=True):
+            assert peer["lane"] == f"peer/{known['peer']}"
+            assert peer["quality"] == known["quality"]
+            streams = {stream["lane"].partition("/")[2]: stream for stream in peer["streams"]}
+            assert set(streams) == {stream["id"] for stream in known["streams"]}
+            for stream in known["streams"]:
+                (measured,) = stream["measured"]
+                assert {key: streams[stream["id"]][key] for key in measured} == measured
+        lane = told["peers"][1]["streams"][0]["lane"]
+        one = await ask("/lobby/media", **{"from": begin, "to": end}, lanes=lane)
+        assert [peer["name"] for peer in one["peers"]] == ["viewer 0"]
+        none = await ask("/lobby/media", **{"from": begin - 9 * S, "to": begin - 5 * S})
+        assert none["problem"].startswith("Nothing was measured")
+        assert [each["position"] for each in told["recordings"]] == [9]
+
+
+async def test_a_recording_is_given_without_addresses(measured_data):
+    directory, _ = measured_data
+    async with desk(directory) as ask:
+        answer = await ask.client.get("/api/replay/lobby/recording/9/t1")
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == "no-store"
+        assert 'filename="9.pcapng"' in answer.headers["content-disposition"]
+        _, frames = pcapng_reader.read(answer.content)
+        assert len(frames) == 40
+        assert b"198.51.100.7" not in answer.content
+        assert bytes((198, 51, 100, 7)) not in answer.content
+        for path in ("/lobby/recording/8/t1", "/lobby/recording/9/t2", "/none/recording/9/t1"):
+            await ask(path, status=400)
+    async with desk(directory, secret=SECRET) as ask:
+        await ask("/lobby/recording/9/t1", status=401)
+        await ask("/lobby/media", status=401)

@@ -3,21 +3,13 @@
 Each also runs alone, with options of its own: `python -m bench.store --help`.
 """
 
-import os
-import platform
 import subprocess
 import sys
-from pathlib import Path
+
+from bench.machine import machine
 
 MODULES = ("bench.store", "bench.actors", "bench.replay")
 EXAMPLES = ("packet_cost", "fanout_cost")
-
-
-def processor() -> str:
-    """The processor's name, as Linux tells it."""
-    info = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def run(title: str, *command: str) -> int:
@@ -28,8 +20,7 @@ def run(title: str, *command: str) -> int:
 
 def main() -> int:
     """Run everything; the number of benchmarks that failed."""
-    cores, load = os.cpu_count(), os.getloadavg()[0]
-    print(f"{processor()}, {cores} cores, Linux {platform.release()}, load {load:.1f}")
+    print(machine(), flush=True)
     failed = 0
     for name in MODULES:
         failed += bool(run(name, sys.executable, "-O", "-m", name))

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -26,6 +25,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
+from bench.machine import machine
 from replay.snapshots import FILE_NAME as SNAPSHOTS
 from replay.timeline.cache import DIRECTORY as INDEXES
 from tests.support.big_log import make
@@ -146,7 +146,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(figures))
         return
-    print(f"replay page: {platform.machine()}, {os.cpu_count()} cores, {options.rounds} rounds")
+    print(f"replay page: {machine()}, {options.rounds} rounds")
     for name, value in figures.items():
         print(f"  {name:<28}{value:>10.1f}")
 

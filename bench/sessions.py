@@ -11,9 +11,20 @@ from protocol.commands import PauseConsumer, RequestConsumerKeyFrame, ResumeCons
 from protocol.notices import ConsumerScore, KeyFrameRequested, LayersChanged, ProducerScore
 from tests.replay.sessions import Session
 
+BUSY, CALM = 0.8, 0.02
+"""How likely it is that a stream's score is another within a second."""
 
-def long_session(*, people: int, envelopes: int, publishers: int = 2, seed: int = 1) -> Session:
-    """A session of at least so many envelopes."""
+
+def long_session(
+    *,
+    people: int,
+    envelopes: int = 0,
+    seconds: int = 0,
+    publishers: int = 2,
+    seed: int = 1,
+    change: float = BUSY,
+) -> Session:
+    """A session of at least so many envelopes and seconds."""
     session = Session("long", seed=seed)
     random = Random(seed)
     hosts = [session.join(f"host {n}") for n in range(publishers)]
@@ -30,29 +41,31 @@ def long_session(*, people: int, envelopes: int, publishers: int = 2, seed: int 
 
     for _ in range(people - publishers):
         come()
-    while session.position < envelopes:
+    begin_ns = session.at_ns
+    while session.position < envelopes or session.at_ns < begin_ns + seconds * 1_000_000_000:
         session.wait(1)
         for producer in producers:
-            score = ProducerScore(producer=producer, scores=(random.randrange(5, 11),))
-            session.to_producer(producer, score)
+            if change == BUSY or random.random() < change:
+                score = ProducerScore(producer=producer, scores=(random.randrange(5, 11),))
+                session.to_producer(producer, score)
         for viewer in list(viewers):
-            _second(session, random, viewer, viewers[viewer])
-        if random.random() < 0.02:
+            _second(session, random, viewer, viewers[viewer], change)
+        if random.random() < 0.02 * change / BUSY:
             gone = random.choice(list(viewers))
             del viewers[gone]
             session.leave(gone)
             come()
-        if random.random() < 0.1:
+        if random.random() < 0.1 * change / BUSY:
             producer = random.choice(producers)
             asked = KeyFrameRequested(producer=producer, encoding=0, requests=2)
             session.to_producer(producer, asked)
     return session
 
 
-def _second(session, random, viewer, consumers):
+def _second(session, random, viewer, consumers, change):
     """Let a second of a viewer pass."""
     for consumer in consumers:
-        if random.random() < 0.8:
+        if random.random() < change:
             score = ConsumerScore(
                 consumer=consumer, score=random.randrange(11), producer_score=random.randrange(11)
             )

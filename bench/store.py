@@ -18,6 +18,8 @@ from pathlib import Path
 import msgpack
 import trio
 
+from bench.floor import WARM_ENVELOPES, floor
+from bench.machine import machine
 from protocol.envelope import Draft
 from replay.reader import LogReader
 from replay.store import SqliteStore
@@ -43,30 +45,37 @@ DRAFT = Draft(
 )
 
 
-async def append(directory, *, tasks, rooms, seconds, busy):
-    """Append from `tasks` tasks in `rooms` rooms; give the rate and how long receipts took."""
+async def append(directory, *, tasks, rooms, seconds, busy, each=1):
+    """Append from `tasks` tasks in `rooms` rooms; give the rate and how long receipts took.
+
+    `each` envelopes make an append: an actor's has a message and the events decided upon it.
+    """
     waits = []
+    drafts = [DRAFT] * each
     async with await SqliteStore.open(directory) as store:
+        for begin in range(0, WARM_ENVELOPES, 1000):
+            await store.append("before", begin, [DRAFT] * 1000)
         with trio.move_on_after(seconds):
             async with trio.open_nursery() as nursery:
                 started = time.perf_counter()
                 for n in range(tasks):
-                    nursery.start_soon(_append_on_and_on, store, f"room {n % rooms}", waits)
+                    nursery.start_soon(_append_on_and_on, store, f"room {n % rooms}", drafts, waits)
                 if busy:
                     nursery.start_soon(_work_half_of_the_time)
         elapsed = time.perf_counter() - started
     waits.sort()
     return {
         "appends_per_s": len(waits) / elapsed,
+        "envelopes_per_s": each * len(waits) / elapsed,
         "ack_p50_ms": waits[len(waits) // 2] * 1e3,
         "ack_p99_ms": waits[len(waits) * 99 // 100] * 1e3,
     }
 
 
-async def _append_on_and_on(store, room, waits):
+async def _append_on_and_on(store, room, drafts, waits):
     while True:
         started = time.perf_counter()
-        await store.append_nowait(room, [DRAFT]).wait_durable()
+        await store.append_nowait(room, drafts).wait_durable()
         waits.append(time.perf_counter() - started)
 
 
@@ -127,7 +136,14 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    print(f"{machine()}; {options.rounds} rounds", file=sys.stderr if options.json else sys.stdout)
     results = {}
+    bare = [
+        floor(options.data, DRAFT, group=100, seconds=options.seconds)
+        for _ in range(options.rounds)
+    ]
+    results["floor"] = {"rows_per_s": statistics.median(bare)}
+    report("floor, 100 rows a commit", results["floor"], options.json)
     for tasks, rooms, busy in (
         (1, 1, False),
         (4, 1, False),

@@ -184,6 +184,19 @@ def _speaker(value: Any, _about: str) -> str:
     return f"Peer {value.peer} speaks: producer {value.producer} at {value.level} dBov{than}"
 
 
+def _keyframe_asked(value: Any, about: str) -> str:
+    """At most one request a second goes to a publisher; what is beyond it is held back."""
+    if not value.requests:
+        return f"A keyframe of {about} was asked for again, for none had come"
+    if value.requests == 1:
+        return f"A keyframe of {about} was asked for, for one asker"
+    held = value.requests - 1
+    return (
+        f"A keyframe of {about} was asked for once, for {value.requests} askers: "
+        f"{held} more {'request was' if held == 1 else 'requests were'} held back"
+    )
+
+
 def _timer(value: Any, about: str) -> str:
     told = _TIMERS.get(value.name.partition("/")[0])
     return f"{told}, at the {about}" if told else f"Timer {quoted(value.name)} of {about} fired"
@@ -303,7 +316,7 @@ _SENTENCES: dict[str, _Tell] = {
     "ProducerPaused": _form("Producer {producer} was paused by peer {peer}"),
     "ProducerResumed": _form("Producer {producer} was resumed by peer {peer}"),
     "ProducerScored": _form("Producer {producer} of peer {peer} has the scores {scores}"),
-    "KeyFrameAsked": _form("A keyframe of {about} was asked for, for {requests} askers"),
+    "KeyFrameAsked": _keyframe_asked,
     "ProducerClosed": _closing("{about} closed"),
     # Events of consumers.
     "ConsumerOpened": _form("{about} of peer {peer} is in the media plane, paused"),

@@ -19,8 +19,10 @@ from replay.commands.common import (
     progress,
 )
 from replay.explain import sentence
+from replay.grounds import grounds
 from replay.history import History
 from replay.reader import LogReader
+from replay.snapshots import Snapshots
 from replay.text import printable, utc
 
 
@@ -42,12 +44,15 @@ def why(room: str, instant: str, directory: Path, *, as_json: bool) -> None:
         end = history.last_position
         with progress("Looking for effects", end, position) as note:
             told = story(reader, room, position, end, note)
+        with Snapshots(directory) as snapshots:
+            known = grounds(History(reader, room, snapshots), told.chain[-1])
     if as_json:
         echo_json(
             {
                 "room": room,
                 "position": position,
                 "correlation": told.correlation,
+                "grounds": known,
                 "causes": [as_map(envelope) for envelope in told.chain],
                 "effects": tree_map(told.effects),
             }
@@ -59,6 +64,8 @@ def why(room: str, instant: str, directory: Path, *, as_json: bool) -> None:
         arrow = "" if depth == 0 else "└ "
         line = "  " * max(0, depth - 1) + arrow + _line(envelope, told.chain[0].at_ns)
         echo_line(line, bold=depth == len(told.chain) - 1)
+    if known is not None:
+        echo_line(f"Grounds: {printable(known)}")
     count = told.effects.count() - 1
     click.secho(f"What came of it: {count} more", bold=True)
     for link, indent in _branches(told.effects):

@@ -7,10 +7,17 @@ import sqlite3
 
 import pytest
 
-from protocol import codec
+from protocol import codec, events
+from protocol.commands import PauseConsumer, ResumeConsumer, SetPreferredLayers
 from protocol.envelope import Draft, genesis, seal
-from protocol.ids import ROOM
+from protocol.ids import ROOM, transport_address
 from protocol.messages import PlaneStarted, SocketLost
+from protocol.notices import (
+    IceStateChanged,
+    LayersChanged,
+    ProducerActivityChanged,
+    ProducerScore,
+)
 from replay.causes import story, tree_map
 from replay.explain import because, sentence
 from replay.reader import LogReader
@@ -213,3 +220,57 @@ def test_effects_in_a_long_log_are_found_without_going_through_it(tmp_path):
 def story_of(directory, position):
     with LogReader(directory) as reader:
         return tree_map(story(reader, "lobby", position, reader.end("lobby")[0].position).effects)
+
+
+@pytest.mark.parametrize(
+    ("requests", "said"),
+    [
+        (0, "was asked for again, for none had come"),
+        (1, "was asked for, for one asker"),
+        (2, "was asked for once, for 2 askers: 1 more request was held back"),
+        (9, "was asked for once, for 9 askers: 8 more requests were held back"),
+    ],
+)
+def test_keyframe_requests_that_were_held_back_are_told(requests, said):
+    asked = events.KeyFrameAsked(encoding=0, requests=requests)
+    assert sentence(envelope_of(asked, "producer/s_1")) == f"A keyframe of producer s_1 {said}"
+
+
+def test_layers_are_told_with_their_grounds(tmp_path):
+    session = call(viewers=1)
+    consumer, peer = next(
+        (key.partition("/")[2], state.peer)
+        for key, state in session.states.items()
+        if key.startswith("consumer/") and state.row.kind == "video"
+    )
+    transport = session.states[f"consumer/{consumer}"].row.transport
+    producer = session.states[f"consumer/{consumer}"].row.producer
+    told = []
+
+    def layer(spatial, said):
+        shown = LayersChanged(consumer=consumer, spatial_layer=spatial, temporal_layer=None)
+        session.to_consumer(consumer, shown)
+        told.append((session.position, said))
+
+    layer(0, "a keyframe of layer 0 came, with which it can begin; its viewer set no limit")
+    layer(2, "a keyframe of the higher layer 2 came; its viewer set no limit")
+    session.to_producer(producer, ProducerScore(producer=producer, scores=(10, 8, 0)))
+    layer(1, "layer 2 does not flow any more, and a keyframe of layer 1 came; scores (10, 8, 0)")
+    session.ask(
+        SetPreferredLayers(peer=peer, consumer=consumer, spatial_layer=0, temporal_layer=None)
+    )
+    layer(0, "its viewer wants at most layer 0, and a keyframe of layer 0 came")
+    session.ask(PauseConsumer(peer=peer, consumer=consumer))
+    layer(None, "its viewer paused it")
+    session.ask(ResumeConsumer(peer=peer, consumer=consumer))
+    layer(0, "a keyframe of layer 0 came, with which it can begin; its viewer wants at most 0")
+    session.to_producer(producer, ProducerActivityChanged(producer=producer, active=False))
+    layer(None, "no packets of its producer come")
+    lost = IceStateChanged(transport=transport, state="disconnected", remote=None)
+    session.tell(transport_address(transport), lost)
+    layer(None, "its transport cannot send")
+    run = Commands(store(tmp_path / "data", session))
+    for position, said in told:
+        assert run.json("why", "lobby", position)["grounds"] == said
+        assert f"Grounds: {said}" in run.text("why", "lobby", position)
+    assert run.json("why", "lobby", 2)["grounds"] is None

@@ -1,0 +1,60 @@
+"""On what grounds the plane chose what it sends a viewer: the event, seen with the state before it.
+
+The plane sends the best layer that flows and that the viewer wants, and begins and switches at
+keyframes alone. So the state before a change says what made the difference.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from protocol import events
+from protocol.envelope import Envelope
+from protocol.ids import producer_address, transport_address
+from replay.errors import LogNotUnderstood
+from replay.fold import event_of
+from replay.history import History
+
+
+def grounds(history: History, envelope: Envelope) -> str | None:
+    """Why layers changed, in half a sentence; None for what needs no state to be understood.
+
+    Folds the log up to the envelope.
+    """
+    if envelope.kind != "event" or envelope.type != events.ConsumerLayersChanged.__name__:
+        return None
+    try:
+        layer = event_of(envelope).spatial_layer
+        states: Any = history.at(envelope.position - 1).states
+    except LogNotUnderstood:
+        return None
+    consumer = states.get(envelope.actor)
+    if consumer is None or consumer.row is None:
+        return None
+    producer = states.get(producer_address(consumer.row.producer))
+    transport = states.get(transport_address(consumer.row.transport))
+    if layer is None:
+        return _nothing(consumer, producer, transport)
+    wanted = consumer.preferred_spatial_layer
+    limit = "its viewer set no limit" if wanted is None else f"its viewer wants at most {wanted}"
+    before = consumer.spatial_layer
+    if before is None:
+        return f"a keyframe of layer {layer} came, with which it can begin; {limit}"
+    if layer > before:
+        return f"a keyframe of the higher layer {layer} came; {limit}"
+    if wanted is not None and wanted < before:
+        return f"its viewer wants at most layer {wanted}, and a keyframe of layer {layer} came"
+    scores = "" if producer is None or not producer.scores else f"; scores {producer.scores}"
+    return f"layer {before} does not flow any more, and a keyframe of layer {layer} came{scores}"
+
+
+def _nothing(consumer: Any, producer: Any, transport: Any) -> str:
+    if consumer.viewer_paused:
+        return "its viewer paused it"
+    if consumer.producer_paused:
+        return "its publisher paused the producer"
+    if transport is None or transport.ice_state != "connected":
+        return "its transport cannot send"
+    if producer is None or not producer.active:
+        return "no packets of its producer come"
+    return "the layer that was sent is gone, and no keyframe of another has come"

@@ -2,7 +2,7 @@
 
 | path | what it is |
 | --- | --- |
-| `/`, `/host`, `/viewer/{room}` | the pages, as built into gateway/static |
+| `/`, `/host`, `/viewer/{room}`, `/meet/{room}` | the pages, as built into gateway/static |
 | `/replay/`, `/replay/{room}` | the time machine: sessions, and one of them |
 | `/static/…` | scripts and styles; names with a hash in them may be kept for ever |
 | `/config.json` | where signaling is |
@@ -184,6 +184,7 @@ def make_app(
             Route("/", pages.page("index.html")),
             Route("/host", pages.page("host.html")),
             Route("/viewer/{room}", pages.page("viewer.html")),
+            Route("/meet/{room}", pages.page("meet.html")),
             Route("/replay/", pages.page("sessions.html")),
             Route("/replay/{room}", pages.page("replay.html", replay_opened)),
             Route("/config.json", config),

@@ -10,9 +10,9 @@ import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
-const PAGES = ['index.html', 'host.html', 'viewer.html', 'sessions.html', 'replay.html', '404.html'];
+const PAGES = ['index.html', 'host.html', 'viewer.html', 'meet.html', 'sessions.html', 'replay.html', '404.html'];
 const ENTRIES = [
-  'start.js', 'host.js', 'viewer.js', 'replay/sessions.js', 'replay/replay.js',
+  'start.js', 'host.js', 'viewer.js', 'meet.js', 'replay/sessions.js', 'replay/replay.js',
   'style.css', 'replay/replay.css', 'assets/icons.svg', 'assets/favicon.svg',
 ];
 const PREFIX = '/static/';

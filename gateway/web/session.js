@@ -7,6 +7,7 @@
  *
  * Events:
  *   `change`                  anything that a page may want to show
+ *   `levels` (list)           how loud microphones are: `{producer, peer, level}` in dBov
  *   `roomClosed` (reason)     the room is gone; joining is tried again unless closed now
  *   `refused` (SignalingError) joining failed for good
  *   `problem` (code)          `media_blocked`: the server is there, but packets do not get through;
@@ -141,6 +142,16 @@ export class Session extends Emitter {
     this.#media?.receiving.requestKeyFrame(producer).catch(() => {});
   }
 
+  /**
+   * How each picture is seen: what is unseen is not sent, and what is small comes small.
+   * @param {Map<string, import('./media/viewing.js').View>} views by producer; others are left alone
+   */
+  view(views) {
+    this.#media?.receiving.view(views).catch((error) => {
+      if (!isDisconnection(error)) console.warn(error);
+    });
+  }
+
   /** Statistics of the browser's connections: `send` and `recv`, each an RTCStatsReport or null. */
   async stats() {
     const { sending, receiving } = this.#media ?? {};
@@ -194,6 +205,10 @@ export class Session extends Emitter {
   }
 
   #onNotification(event, data) {
+    if (event === 'audioLevels') {
+      this.emit('levels', data.levels);
+      return;
+    }
     const media = this.#media;
     let changed = this.roster.apply(event, data);
     if (event === 'producerClosed') {

@@ -1,5 +1,5 @@
 /** The start page: go live, or watch a room. */
-import { roomOfText } from './core/address.js';
+import { randomRoomId, roomOfText } from './core/address.js';
 import { $ } from './ui/dom.js';
 import { notes } from './words.js';
 
@@ -7,17 +7,19 @@ const form = $('#watch');
 const input = $('#room');
 const hint = $('#room-hint');
 
+$('#meet').href = `/meet/${randomRoomId()}`;
+
 form.addEventListener('submit', (event) => {
   event.preventDefault();
-  const room = roomOfText(input.value);
-  if (room === null) {
+  const found = roomOfText(input.value);
+  if (found === null) {
     hint.textContent = notes.badRoom;
     input.setAttribute('aria-invalid', 'true');
     input.focus();
     return;
   }
   const [fragment = ''] = /#.*$/.exec(input.value.trim()) ?? []; // a pasted link may bear a token
-  location.assign(`/viewer/${encodeURIComponent(room)}${fragment}`);
+  location.assign(`/${found.page}/${encodeURIComponent(found.room)}${fragment}`);
 });
 
 input.addEventListener('input', () => {

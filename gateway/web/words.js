@@ -16,6 +16,19 @@ export const host = {
   tryAgain: 'Try again',
 };
 
+export const meeting = {
+  idle: ['Ready to join', 'Your camera and microphone start when you join. Nobody sees you before.'],
+  starting: ['Joining…', 'Allow the camera and microphone if your browser asks.'],
+  connecting: ['Joining…', 'Connecting to the server.'],
+  live: ['In the meeting', ''],
+  muted: ['In the meeting', ''],
+  cameraOff: ['In the meeting', ''],
+  dark: ['In the meeting', ''],
+  reconnecting: ['Reconnecting…', 'The connection broke. The meeting goes on here by itself.'],
+  ended: ['You have left', 'You can join again at any time.'],
+  join: 'Join',
+};
+
 export const viewer = {
   starting: ['Connecting…', 'The stream starts in a moment.'],
   live: ['Watching Live Stream (SFU)', ''],
@@ -111,10 +124,21 @@ export const labels = {
   fullScreen: 'Full screen',
   leaveFullScreen: 'Leave full screen',
   guest: 'Guest',
+  you: 'You',
+  yourScreen: 'Your screen',
+  isMuted: 'Muted',
+  grid: 'Grid',
+  spotlight: 'Speaker',
 };
 
 /** `and 7 more` */
 export const more = (count) => `and ${count} more`;
+
+/** `Ann's screen` */
+export const screenOf = (name) => `${name}’s screen`;
+
+/** `3 people here` */
+export const together = (count) => (count === 1 ? 'You are alone. Send someone the link.' : `${count} people here`);
 
 /** `1 watching` */
 export const watching = (count) => `${count} watching`;

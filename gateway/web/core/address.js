@@ -35,9 +35,9 @@ export function setting({ search, hash }, name) {
   );
 }
 
-/** The room of `/viewer/ROOM`, or null. */
+/** The room of `/viewer/ROOM` or `/meet/ROOM`, or null. */
 export function roomOfPath(pathname) {
-  const [, encoded] = /^\/viewer\/([^/]+)\/?$/.exec(pathname) ?? [];
+  const [, encoded] = /^\/(?:viewer|meet)\/([^/]+)\/?$/.exec(pathname) ?? [];
   if (!encoded) return null;
   try {
     return decodeURIComponent(encoded);
@@ -47,15 +47,18 @@ export function roomOfPath(pathname) {
 }
 
 /**
- * The room that someone typed or pasted: an id, or a whole viewer link.
- * @returns {string | null} null when it is neither
+ * The room that someone typed or pasted: an id, or a whole link to watch or meet.
+ * @returns {{room: string, page: 'viewer' | 'meet'} | null} null when it is neither
  */
 export function roomOfText(text) {
   const trimmed = text.trim();
-  const [, path] = /(\/viewer\/[^?#]+)/.exec(trimmed) ?? [];
+  const [, path, page = 'viewer'] = /(\/(viewer|meet)\/[^?#]+)/.exec(trimmed) ?? [];
   const room = path ? roomOfPath(path) : trimmed;
-  return room !== null && isRoomId(room) ? room : null;
+  return room !== null && isRoomId(room) ? { room, page } : null;
 }
+
+/** The address that someone opens to meet. */
+export const meetingLink = (origin, room) => `${origin}/meet/${encodeURIComponent(room)}`;
 
 /** The address that a viewer opens. */
 export const viewerLink = (origin, room) => `${origin}/viewer/${encodeURIComponent(room)}`;

@@ -9,6 +9,8 @@ export class Roster {
   streaming = false;
   /** How many peers there are, this one included, as the server told last; it names few of many. */
   #count = 0;
+  /** The producer of who speaks, or null. */
+  speaker = null;
   /** Why the stream stopped last, until it starts again. */
   stopReason = null;
   /** Peers that published the stream, until the next one. */
@@ -32,6 +34,7 @@ export class Roster {
     this.#publishers.clear();
     for (const producer of answer.producers ?? []) this.#addProducer(producer);
     this.streaming = Boolean(answer.streaming ?? this.producers.size);
+    this.speaker = answer.activeSpeaker ?? null;
     if (fresh || this.streaming) this.stopReason = null;
   }
 
@@ -53,6 +56,8 @@ export class Roster {
         return this.#setPaused(data.producer, true);
       case 'producerResumed':
         return this.#setPaused(data.producer, false);
+      case 'activeSpeaker':
+        return this.#setSpeaker(data.producer);
       case 'producerClosed':
         return this.producers.delete(data.producer);
       case 'streamingStarted':
@@ -83,6 +88,11 @@ export class Roster {
   /** Producers that the server holds for this client. */
   get ownProducers() {
     return [...this.producers.values()].filter((producer) => producer.peer === this.self);
+  }
+
+  /** The peer who speaks, or null. */
+  get speakingPeer() {
+    return this.producers.get(this.speaker)?.peer ?? null;
   }
 
   /** Those of the audience that the server named. */
@@ -138,6 +148,12 @@ export class Roster {
     if (!producer || producer.paused === paused) return false;
     this.producers.set(id, { ...producer, paused });
     return true;
+  }
+
+  #setSpeaker(producer) {
+    const changed = this.speaker !== producer;
+    this.speaker = producer;
+    return changed;
   }
 
   #setStreaming(streaming, reason) {

@@ -4,6 +4,7 @@
  */
 import { Link } from './link.js';
 import { SignalingError, isDisconnection } from '../core/errors.js';
+import { layerFor } from './viewing.js';
 
 export class Receiving {
   #device;
@@ -69,6 +70,17 @@ export class Receiving {
     return link;
   }
 
+  /**
+   * Have pictures sent as they are seen.
+   * @param {Map<string, import('./viewing.js').View>} views by producer
+   */
+  async view(views) {
+    for (const [producer, view] of views) {
+      const held = this.#held.get(producer);
+      if (held?.resumed) await this.#adjust(held, view);
+    }
+  }
+
   /** Ask the host for a whole picture, e.g. when the decoder is stuck. */
   async requestKeyFrame(producer) {
     const held = this.#held.get(producer);
@@ -82,7 +94,7 @@ export class Receiving {
       await this.#resume(this.#held.get(id));
     } catch (error) {
       if (error.code === 'cannot_consume') this.#unplayable.add(id);
-      else if (!/^(producer|consumer)_(not_found|closed)$/.test(error.code)) throw error;
+      else if (!isGone(error)) throw error;
     }
   }
 
@@ -102,7 +114,29 @@ export class Receiving {
       streamId: `${peer}-${streamOf(appData)}`,
     });
     if (link !== this.#link) throw new SignalingError('transport_closed');
-    this.#held.set(producer, { consumer, resumed: false });
+    this.#held.set(producer, { consumer, type: answer.type, resumed: false, layer: null });
+  }
+
+  /** One wish at a time; what is wished meanwhile comes with the next view. */
+  async #adjust(held, { seen, height_px }) {
+    const consumer = held.consumer.id;
+    if (held.adjusting) return;
+    held.adjusting = true;
+    try {
+      if (seen === Boolean(held.unseen)) {
+        await this.#request(seen ? 'resumeConsumer' : 'pauseConsumer', { consumer });
+        held.unseen = !seen;
+      }
+      const layer = layerFor(height_px);
+      if (seen && held.type !== 'simple' && layer !== held.layer) {
+        await this.#request('setPreferredLayers', { consumer, spatialLayer: layer });
+        held.layer = layer;
+      }
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    } finally {
+      held.adjusting = false;
+    }
   }
 
   async #resume(held) {
@@ -139,6 +173,9 @@ export class Receiving {
     }
   }
 }
+
+/** What was asked about has closed meanwhile: its notification is on the way. */
+const isGone = (error) => /^(producer|consumer)_(not_found|closed)$/.test(error.code);
 
 /** The stream that a producer belongs to: `camera` with `microphone`, `screen` with its sound. */
 export function streamOf(appData) {

@@ -35,6 +35,13 @@ export function watchPage(current) {
   addEventListener('pageshow', ({ persisted }) => persisted && location.reload());
 }
 
+/** Have a reload of the page come back to the same room. */
+export function rememberRoom(room) {
+  const url = new URL(location.href);
+  url.searchParams.set('room', room);
+  history.replaceState(null, '', url);
+}
+
 /**
  * The face for tests and curious engineers: `window.reprise`.
  * @param {() => Session | null} current

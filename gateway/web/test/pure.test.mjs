@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isRoomId, randomRoomId, roomOfPath, roomOfText, setting, signalingUrl, viewerLink } from '../core/address.js';
+import { isRoomId, meetingLink, randomRoomId, roomOfPath, roomOfText, setting, signalingUrl, viewerLink } from '../core/address.js';
 import { Backoff } from '../core/backoff.js';
 import { Emitter } from '../core/emitter.js';
 import { isNotAllowed, isPassing, isSessionGone } from '../core/errors.js';
@@ -62,15 +62,19 @@ test('emitters survive listeners that leave while they are called', () => {
 });
 
 test('room ids are read from ids, paths and whole links', () => {
-  assert.equal(roomOfText('  swift-aria-100 '), 'swift-aria-100');
-  assert.equal(roomOfText('https://x.example/viewer/swift-aria-100#token=t'), 'swift-aria-100');
+  const viewer = { room: 'swift-aria-100', page: 'viewer' };
+  assert.deepEqual(roomOfText('  swift-aria-100 '), viewer);
+  assert.deepEqual(roomOfText('https://x.example/viewer/swift-aria-100#token=t'), viewer);
+  assert.deepEqual(roomOfText('https://x.example/meet/opus-1'), { room: 'opus-1', page: 'meet' });
   for (const bad of ['', 'a b', '../x', 'https://x.example/', 'x'.repeat(65), '-x', 'a.b']) {
     assert.equal(roomOfText(bad), null, bad);
   }
   assert.equal(roomOfPath('/viewer/a%20b'), 'a b');
+  assert.equal(roomOfPath('/meet/r_1'), 'r_1');
   assert.equal(roomOfPath('/viewer/%E0%A4%A'), null);
   assert.equal(roomOfPath('/viewer/'), null);
   assert.equal(viewerLink('http://h', 'r_1'), 'http://h/viewer/r_1');
+  assert.equal(meetingLink('http://h', 'r_1'), 'http://h/meet/r_1');
 });
 
 test('random room ids are room ids and reach the ends of their lists', () => {

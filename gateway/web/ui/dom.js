@@ -41,6 +41,17 @@ export function setIcon(element, name) {
   if (use.getAttribute('href') !== href) use.setAttribute('href', href);
 }
 
+/** An icon of the sprite. */
+export function icon(name) {
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
+  svg.setAttribute('class', 'icon');
+  svg.setAttribute('aria-hidden', 'true');
+  use.setAttribute('href', `${sprite()}#${name}`);
+  svg.append(use);
+  return svg;
+}
+
 /** A button that is on or off: its label says what pressing it does. */
 export function setToggle(button, { on, label, icon: name }) {
   button.classList.toggle('is-on', on);

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { arrange, layerFor, spotlight } from '../media/viewing.js';
+
+test('a picture gets the layer of its height, stretched a little at most', () => {
+  assert.deepEqual([1, 180, 216, 217, 432, 433, 2000].map(layerFor), [0, 0, 0, 1, 1, 2, 2]);
+});
+
+test('pictures are arranged as large as they fit', () => {
+  assert.deepEqual(arrange(1, 1600, 900, 10), { columns: 1, width_px: 1600 });
+  assert.equal(arrange(2, 1600, 450, 10).columns, 2);
+  assert.equal(arrange(2, 400, 900, 10).columns, 1);
+  assert.equal(arrange(9, 1600, 900, 10).columns, 3);
+  for (let count = 1; count <= 40; count += 1) {
+    const { columns, width_px } = arrange(count, 1000, 700, 10);
+    const rows = Math.ceil(count / columns);
+    assert.ok(width_px > 0 && columns * width_px + (columns - 1) * 10 <= 1000);
+    assert.ok((rows * width_px * 9) / 16 + (rows - 1) * 10 <= 700);
+  }
+});
+
+const seat = (peer, more = {}) => ({ key: `${peer}-camera`, peer, screen: false, self: false, ...more });
+const SEATS = [seat('me', { self: true }), seat('ann'), seat('bob')];
+
+test('who speaks is large, and stays so until another one does', () => {
+  assert.equal(spotlight(SEATS, { speaker: 'bob' }).peer, 'bob');
+  assert.equal(spotlight(SEATS, { speaker: null, before: 'bob-camera' }).peer, 'bob');
+  assert.equal(spotlight(SEATS, { speaker: 'me', before: 'bob-camera' }).peer, 'bob');
+  assert.equal(spotlight(SEATS, { speaker: null }).peer, 'ann');
+});
+
+test('a screen is larger than who speaks, and what one pinned than all', () => {
+  const screen = seat('bob', { key: 'bob-screen', screen: true });
+  const seats = [...SEATS, screen];
+  assert.equal(spotlight(seats, { speaker: 'ann' }), screen);
+  assert.equal(spotlight(seats, { speaker: 'ann', pinned: 'me-camera' }).peer, 'me');
+  assert.equal(spotlight(seats, { speaker: 'ann', pinned: 'gone-camera' }), screen);
+});
+
+test('alone one is large oneself, and nobody is when there is nobody', () => {
+  assert.equal(spotlight(SEATS.slice(0, 1), {}).peer, 'me');
+  assert.equal(spotlight([], {}), null);
+});

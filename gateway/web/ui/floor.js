@@ -1,0 +1,154 @@
+/**
+ * The floor of a meeting: a seat for each picture, all alike in a grid, or one large and the others
+ * in a strip. It knows how large each picture is on the screen, and whether it is seen at all.
+ *
+ * Events: `views`   how pictures are seen changed
+ *         `pin`     (key) a seat was pressed
+ *         `blocked` the browser wants a tap before it plays
+ */
+import { Emitter } from '../core/emitter.js';
+import { arrange } from '../media/viewing.js';
+import { labels } from '../words.js';
+import { $, h, icon, setText } from './dom.js';
+
+const GAP_PX = 10;
+/** Around all seats, for the ring of who is heard. */
+const EDGE_PX = 3;
+const STRIP_SHARE = 0.22;
+/** Louder than this a seat shows that it is heard, in dBov. */
+const HEARD_DBOV = -50;
+
+export class Floor extends Emitter {
+  #container;
+  #seats = new Map();
+  #main = null;
+  #sizes = new ResizeObserver(() => this.#place());
+  #onScreen;
+
+  /** @param {HTMLElement} container gets the seats */
+  constructor(container) {
+    super();
+    this.#container = container;
+    this.#sizes.observe(container);
+    this.#onScreen = new IntersectionObserver((entries) => this.#onSeen(entries), {
+      root: container,
+    });
+    document.addEventListener('visibilitychange', () => this.emit('views'));
+  }
+
+  /**
+   * Seat these.
+   * @param {Array<{key, peer, name, self, screen, muted, video, tracks: MediaStreamTrack[]}>} seats
+   *   `video`: the producer of the picture, null when there is none
+   * @param {string | null} main key of the large one; null for a grid
+   */
+  show(seats, main) {
+    const wanted = new Set(seats.map(({ key }) => key));
+    for (const [key, seat] of this.#seats) if (!wanted.has(key)) this.#remove(key, seat);
+    for (const info of seats) this.#update(this.#seats.get(info.key) ?? this.#add(info), info);
+    this.#main = wanted.has(main) ? main : null;
+    this.#place();
+  }
+
+  /** Show who is heard: `{peer, level}` in dBov. */
+  hear(levels) {
+    const heard = new Set(levels.filter(({ level }) => level > HEARD_DBOV).map(({ peer }) => peer));
+    for (const { element, info } of this.#seats.values()) {
+      element.classList.toggle('is-heard', heard.has(info.peer) && !info.screen);
+    }
+  }
+
+  /** How each picture is seen, by its producer. */
+  get views() {
+    const views = new Map();
+    for (const { element, info, onScreen } of this.#seats.values()) {
+      if (info.self || !info.video) continue;
+      const height_px = element.clientHeight * devicePixelRatio;
+      views.set(info.video, { seen: onScreen && !document.hidden, height_px });
+    }
+    return views;
+  }
+
+  /** Try to play again, after a tap. */
+  play() {
+    for (const { video } of this.#seats.values()) this.#play(video);
+  }
+
+  #add(info) {
+    const video = h('video', { autoplay: true, playsInline: true, muted: info.self });
+    const name = h('span.seat-name');
+    const muted = h('span.seat-muted', { title: labels.isMuted }, icon('microphone-off'));
+    const initial = h('span.seat-initial', { 'aria-hidden': 'true' });
+    const label = h('span.seat-label', {}, muted, name);
+    const element = h('button.seat', { type: 'button' }, video, initial, label);
+    element.addEventListener('click', () => this.emit('pin', info.key));
+    const seat = { element, video, name, muted, initial, stream: new MediaStream(), info };
+    seat.onScreen = true;
+    video.srcObject = seat.stream;
+    this.#seats.set(info.key, seat);
+    this.#container.append(element);
+    this.#onScreen.observe(element);
+    return seat;
+  }
+
+  #remove(key, seat) {
+    this.#seats.delete(key);
+    this.#onScreen.unobserve(seat.element);
+    seat.element.remove();
+    seat.video.srcObject = null;
+  }
+
+  #update(seat, info) {
+    seat.info = info;
+    const { element, stream } = seat;
+    element.classList.toggle('is-self', info.self);
+    element.classList.toggle('is-screen', info.screen);
+    element.classList.toggle('is-dark', !info.pictured);
+    element.dataset.peer = info.peer;
+    seat.muted.hidden = !info.muted;
+    setText(seat.name, info.name);
+    setText(seat.initial, [...info.name][0]?.toUpperCase() ?? '');
+    const tracks = new Set(info.tracks);
+    const gone = stream.getTracks().filter((track) => !tracks.has(track));
+    const added = [...tracks].filter((track) => !stream.getTracks().includes(track));
+    for (const track of gone) stream.removeTrack(track);
+    for (const track of added) stream.addTrack(track);
+    if (added.length) this.#play(seat.video);
+  }
+
+  async #play(video) {
+    try {
+      await video.play();
+    } catch (error) {
+      if (error.name === 'NotAllowedError') this.emit('blocked');
+    }
+  }
+
+  #onSeen(entries) {
+    for (const { target, isIntersecting } of entries) {
+      for (const seat of this.#seats.values()) {
+        if (seat.element === target) seat.onScreen = isIntersecting;
+      }
+    }
+    this.emit('views');
+  }
+
+  /** Give each seat its size; the styles do the rest. */
+  #place() {
+    const width = this.#container.clientWidth - 2 * EDGE_PX;
+    const height = this.#container.clientHeight - 2 * EDGE_PX;
+    const count = this.#seats.size;
+    const main = this.#seats.get(this.#main);
+    this.#container.dataset.layout = main && count > 1 ? 'spotlight' : 'grid';
+    const { width_px } = arrange(count, width, height, GAP_PX);
+    this.#container.style.setProperty('--seat', `${width_px}px`);
+    this.#container.style.setProperty('--strip', `${Math.round(height * STRIP_SHARE)}px`);
+    for (const [key, { element }] of this.#seats) {
+      element.classList.toggle('is-main', key === this.#main && count > 1);
+    }
+    this.emit('views');
+  }
+}
+
+/** The one floor of the page. */
+export const floorOf = (selector) => new Floor($(selector));

@@ -14,7 +14,9 @@ WEB = Path(__file__).parents[2] / "gateway" / "web"
 
 
 def test_pages_and_server_have_the_same_pattern():
-    said = re.search(r"^const ROOM = /(.+)/;$", (WEB / "core" / "address.js").read_text(), re.M)
+    said = re.search(
+        r"^const ROOM = /(.+)/;$", (WEB / "core" / "address.js").read_text(), re.MULTILINE
+    )
     (pattern,) = (meta.pattern for meta in get_args(RoomId)[1:])
     assert said is not None
     assert said[1] == pattern.removesuffix(r"\Z") + "$"

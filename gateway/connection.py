@@ -77,7 +77,7 @@ class Connection:
         """Serve the socket until it has ended. Raises nothing that a client did."""
         async with trio.open_nursery() as nursery:
             session = await self._serve(nursery)
-            session.lose()
+            session.lose(None if self._end is None else self._end[0])
             with trio.move_on_after(FLUSH_S):
                 await self._outbox.wait_sent()
             nursery.cancel_scope.cancel()

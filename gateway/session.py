@@ -27,7 +27,7 @@ from gateway.rate import TokenBucket
 from gateway.settings import Limits
 from protocol.answers import Answer, Entered, IceRestarted, TransportCreated
 from protocol.commands import Command, Join, Leave, Resume
-from protocol.messages import SocketLost
+from protocol.messages import SocketEnd, SocketLost
 from protocol.refusals import Refusal, RefusalCode
 from protocol.signaling import (
     METHODS,
@@ -67,6 +67,17 @@ class House(NamedTuple):
     keys: ServerKeys
     limits: Limits
     pace: Pace
+
+
+_ENDS: dict[CloseCode | None, SocketEnd] = {
+    CloseCode.TOO_SLOW: "too_slow",
+    CloseCode.TOO_MANY_ERRORS: "too_many_errors",
+    CloseCode.TOO_LARGE: "too_large",
+    CloseCode.IDLE: "idle",
+    CloseCode.GOING_AWAY: "going_away",
+    CloseCode.INTERNAL_ERROR: "internal_error",
+}
+"""Why a socket was closed by us, as the log says it."""
 
 
 class Session:
@@ -119,8 +130,8 @@ class Session:
             if refusal is not None:
                 self._refuse(request.id, refusal)
 
-    def lose(self) -> None:
-        """The socket is gone: hear nothing more, and let the room know."""
+    def lose(self, code: CloseCode | None = None) -> None:
+        """The socket is gone, closed by us with a `code` or not: let the room know."""
         place = self._attachment
         if place is None:
             return
@@ -128,7 +139,7 @@ class Session:
         self._house.doorbook.leave(place.room, place.peer, place.number)
         place.unsubscribe()
         if not place.left:
-            lost = SocketLost(peer=place.peer, attachment=place.number)
+            lost = SocketLost(peer=place.peer, attachment=place.number, reason=_ENDS.get(code, ""))
             self._house.control.post(place.room, lost)
 
     def check_place(self) -> None:

@@ -85,11 +85,18 @@ class OpenRoom(_Message, frozen=True, kw_only=True):
     """Its name, which the media plane is told with each transport."""
 
 
-class SocketLost(_Message, frozen=True, kw_only=True):
+SocketEnd = Literal[
+    "", "too_slow", "too_many_errors", "too_large", "idle", "going_away", "internal_error"
+]
+
+
+class SocketLost(_Message, frozen=True, kw_only=True, omit_defaults=True):
     """A peer's socket is gone. Ignored when a later attachment took its place."""
 
     peer: str
     attachment: int
+    reason: SocketEnd = ""
+    """Why the server closed it; empty if the client or the network did."""
 
 
 class EvictPeer(_Message, frozen=True, kw_only=True):

@@ -44,6 +44,16 @@ REASON_WORDS = (
 )
 """The reasons, and names of timers, that the program itself gives."""
 
+_SOCKET_ENDS = {
+    "": "",
+    "too_slow": ": it read more slowly than it was told things",
+    "too_many_errors": ": it sent malformed frames, or too many requests, again and again",
+    "too_large": ": it sent a message over the limit",
+    "idle": ": it answered no ping",
+    "going_away": ": the server stops",
+    "internal_error": ": a fault of the server",
+}
+
 _TIMERS = {
     "leaves": "The time in which a peer without a socket may come back is over",
     "empty": "The time in which an empty room stays is over",
@@ -197,6 +207,11 @@ def _keyframe_asked(value: Any, about: str) -> str:
     )
 
 
+def _socket_lost(value: Any, _about: str) -> str:
+    why = _SOCKET_ENDS.get(value.reason, f": {quoted(value.reason)}" if value.reason else "")
+    return f"The socket of peer {value.peer} (number {value.attachment}) was lost{why}"
+
+
 def _timer(value: Any, about: str) -> str:
     told = _TIMERS.get(value.name.partition("/")[0])
     return f"{told}, at the {about}" if told else f"Timer {quoted(value.name)} of {about} fired"
@@ -228,7 +243,7 @@ _SENTENCES: dict[str, _Tell] = {
     "TimerFired": _timer,
     "Close": _closing("The {about} was told to close"),
     "OpenRoom": _form("The room was told to open"),
-    "SocketLost": _form("The socket of peer {peer} (number {attachment}) was lost"),
+    "SocketLost": _socket_lost,
     "EvictPeer": _closing("Peer {peer} was to be removed"),
     "PlaneStarted": _form("The room heard that a media plane is there"),
     "PlaneStopped": _closing("The room heard that the media plane is gone,"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from typing import get_args
 
 import pytest
 
@@ -11,7 +12,7 @@ from protocol import codec, events
 from protocol.commands import PauseConsumer, ResumeConsumer, SetPreferredLayers
 from protocol.envelope import Draft, genesis, seal
 from protocol.ids import ROOM, transport_address
-from protocol.messages import PlaneStarted, SocketLost
+from protocol.messages import PlaneStarted, SocketEnd, SocketLost
 from protocol.notices import (
     IceStateChanged,
     LayersChanged,
@@ -274,3 +275,11 @@ def test_layers_are_told_with_their_grounds(tmp_path):
         assert run.json("why", "lobby", position)["grounds"] == said
         assert f"Grounds: {said}" in run.text("why", "lobby", position)
     assert run.json("why", "lobby", 2)["grounds"] is None
+
+
+@pytest.mark.parametrize("reason", get_args(SocketEnd))
+def test_why_a_socket_went_is_told(reason):
+    told = sentence(envelope_of(SocketLost(peer="p", attachment=1, reason=reason), "room"))
+    assert told.startswith("The socket of peer p (number 1) was lost")
+    assert (": " in told) == bool(reason)
+    assert "_" not in told

@@ -75,7 +75,7 @@ async def test_a_client_that_does_not_read_is_closed_and_may_resume():
                 feed.publish("score", {"producer": "d" * 30_000, "score": [number]})
                 assert (await reader.next_told())["data"]["score"] == [number]
             await bench.control.wait_until(lambda: bench.control.posted)
-            lost = SocketLost(peer="p_2", attachment=1)
+            lost = SocketLost(peer="p_2", attachment=1, reason="too_slow")
             assert bench.control.posted == [("lobby", lost)]
             rest = await read_all(stream)
             assert rest.endswith(b"notifications are not read fast enough")

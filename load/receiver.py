@@ -25,7 +25,6 @@ from protocol.rtp_parameters import RtpParameters
 REPORT_INTERVAL_S = 1.0
 NACK_MAX = 200
 """Missing packets that are remembered and asked for; older ones are given up."""
-PAYLOADS_KEPT = 256
 
 
 class StreamReceiver:
@@ -43,16 +42,12 @@ class StreamReceiver:
         self.keyframes = 0
         self.retransmissions = 0
         self.wrong_payload_type = 0
-        self.timestamps: set[int] = set()
-        """Distinct RTP timestamps: frames, roughly. The last few hundred."""
         self.first_sequence_number: int | None = None
         self.highest: int | None = None
         """Highest extended sequence number (RFC 3550, A.1)."""
         self.missing: set[int] = set()
         """Extended sequence numbers that have not come yet."""
         self.mids: set[str] = set()
-        self.last_payloads: list[tuple[int, bytes]] = []
-        """Extended sequence number and payload of the last packets, as they came."""
         self.last_sender_report: RtcpSrPacket | None = None
         self._last_sender_report_ns = 0
         self._transport = transport
@@ -134,7 +129,6 @@ class StreamReceiver:
             self.packets += 1
             self.payload_bytes += len(packet.payload)
             self.keyframes += begins_keyframe(self.mime_type, packet.payload)
-            self.timestamps.add(packet.timestamp)
             if packet.extensions.mid is not None:
                 self.mids.add(packet.extensions.mid)
             arrived, self._arrived = self._arrived, trio.Event()
@@ -159,7 +153,6 @@ class StreamReceiver:
                 return False
             while len(self.missing) > NACK_MAX:
                 self.missing.remove(min(self.missing))
-        self.last_payloads = [*self.last_payloads[1 - PAYLOADS_KEPT :], (number, packet.payload)]
         return True
 
     def _measure_jitter(self, packet: RtpPacket, at_ns: int) -> None:

@@ -8,7 +8,7 @@ import sys
 
 from bench.machine import machine
 
-MODULES = ("bench.store", "bench.actors", "bench.replay")
+MODULES = ("bench.store", "bench.actors", "bench.replay", "bench.crowd")
 EXAMPLES = ("packet_cost", "fanout_cost")
 
 

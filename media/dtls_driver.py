@@ -13,7 +13,6 @@ are on their way to the plane before anyone hears of them.
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Callable, Iterable
 
 from media.dtls import DtlsConnection, DtlsContext, DtlsRole
@@ -36,7 +35,7 @@ class _Association:
         self.has_keys = False
         self.connection: DtlsConnection | None = None
         self.said: DtlsState | None = None
-        self.early: deque[bytes] = deque(maxlen=EARLY_DATAGRAMS_MAX)
+        self.early: list[bytes] = []
         self.scheduled_ns: int | None = None
 
 
@@ -111,7 +110,7 @@ class DtlsDriver:
         if association is None or (association.has_keys and association.connection is None):
             return
         if association.connection is None:
-            association.early.extend(datagrams)
+            association.early = [*association.early, *datagrams][-EARLY_DATAGRAMS_MAX:]
             association.tuple_verified = True  # the plane hands over nothing else
             self._begin_if_ready(transport, association)
             return
@@ -160,8 +159,9 @@ class DtlsDriver:
         association.connection = connection
         connection.start()
         self._look_at(transport, association, connection)
-        while association.early:
-            connection.handle_datagram(association.early.popleft())
+        early, association.early = association.early, []
+        for datagram in early:
+            connection.handle_datagram(datagram)
         self._look_at(transport, association, connection)
 
     def _look_at(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from actors.kernel.clock import NS_PER_S
 
 FAILURES_MAX = 3
@@ -21,7 +19,7 @@ class RestartPolicy:
     """
 
     def __init__(self, *, failures_max: int = FAILURES_MAX, window_ns: int = WINDOW_NS) -> None:
-        self._failures: deque[int] = deque()
+        self._failures: list[int] = []
         self._failures_max = failures_max
         self._window_ns = window_ns
 
@@ -29,7 +27,7 @@ class RestartPolicy:
         """Count a failure; returns how many there are within the window."""
         self._failures.append(at_ns)
         while self._failures[0] <= at_ns - self._window_ns:
-            self._failures.popleft()
+            del self._failures[0]
         return len(self._failures)
 
     def take_back(self) -> None:

@@ -16,6 +16,7 @@ import os
 import statistics
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -194,6 +195,13 @@ def _figures(
     return figures
 
 
+def _problems(log: Path) -> dict[str, int]:
+    """What the server logged as a warning or worse, counted."""
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    worse = [line["event"] for line in lines if line["level"] not in ("debug", "info")]
+    return dict(Counter(worse))
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Measure a crowd of viewers.")
@@ -215,6 +223,7 @@ def main() -> None:
             figures = trio.run(run, server, options)
         finally:
             server.close()
+        figures["problems"] = _problems(server.log_path)
     if options.json:
         print(json.dumps(figures))
         return

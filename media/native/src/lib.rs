@@ -7,6 +7,7 @@
 //! Upon them stands the [`engine`], sans-IO too; around it the [`driver`], which knows sockets and
 //! clocks; around that the [`plane`], a process that takes orders ([`wire`]) on a Unix socket.
 
+pub mod bwe;
 pub mod cache;
 pub mod codec;
 pub mod demux;

@@ -150,14 +150,23 @@ impl Estimator {
             probes,
             ..
         } = self;
-        let mut usage = trendline.usage();
+        // The queue is the probe's own, and its result tells more than its delay.
+        let deaf = now_ns < self.probe_shows_until_ns;
+        if deaf {
+            *groups = PacketGroups::default();
+        }
+        let mut usage = if deaf {
+            Usage::Under
+        } else {
+            trendline.usage()
+        };
         let mut over = false;
         let told = history.read(now_ns, feedback, |arrival| {
             acknowledged.record(arrival.arrived_ns, arrival.size);
             if arrival.cluster != 0 {
                 probes.record(&arrival);
             }
-            if let Some(delta) = groups.record(&arrival) {
+            if !deaf && let Some(delta) = groups.record(&arrival) {
                 usage = trendline.record(&delta);
                 over |= usage == Usage::Over;
             }
@@ -173,15 +182,7 @@ impl Estimator {
             let smoothed = known + known / 50;
             self.round_trip_ns = Some(round_trip_ns.min(smoothed));
         }
-        let usage = match (
-            over || usage == Usage::Over,
-            now_ns < self.probe_shows_until_ns,
-        ) {
-            (false, _) => usage,
-            // The queue is the probe's own, and its result tells more than its delay.
-            (true, true) => Usage::Under,
-            (true, false) => Usage::Over,
-        };
+        let usage = if over { Usage::Over } else { usage };
         if usage == Usage::Over {
             self.over_ns = Some(now_ns);
         }
@@ -198,8 +199,8 @@ impl Estimator {
         };
         self.rate.update(now_ns, &inputs);
         if let Some(shown_bps) = self.probes.take() {
-            // One that says less than what flows is mistaken.
-            if shown_bps >= acknowledged_bps.unwrap_or(0) {
+            // One that says far less than what flows, itself included, is mistaken.
+            if shown_bps >= acknowledged_bps.unwrap_or(0) / 4 * 3 {
                 self.rate.set(now_ns, shown_bps);
             }
         }

@@ -318,6 +318,16 @@ impl Estimator {
         self.probe_shows_until_ns = now_ns + PROBE_ECHO_NS;
     }
 
+    /// Bytes that were sent for the cluster that is being sent.
+    pub fn probe_sent_bytes(&self) -> u64 {
+        self.probes.sent_bytes()
+    }
+
+    /// Whether anything was sent with a transport-wide number.
+    pub fn has_sent(&self) -> bool {
+        self.history.under_way() > 0 || self.heard_ns.is_some()
+    }
+
     /// Ends the cluster; its result comes with feedback.
     pub fn end_probe(&mut self, now_ns: u64) {
         self.probes.end();

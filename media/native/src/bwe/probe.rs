@@ -80,6 +80,11 @@ impl ProbeResults {
         }
     }
 
+    /// Bytes of the cluster so far.
+    pub fn sent_bytes(&self) -> u64 {
+        self.cluster.map_or(0, |one| one.sent.1)
+    }
+
     /// Nothing more is sent for the cluster.
     pub fn end(&mut self) {
         if let Some(cluster) = self.cluster.as_mut() {

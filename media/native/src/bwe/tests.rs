@@ -107,10 +107,10 @@ impl Run {
                 self.under_way.pop_first();
                 self.recorder.record(number, at_ns);
             }
-            if self.now_ns % (50 * MS) == 0 {
+            if self.now_ns.is_multiple_of(50 * MS) {
                 self.feed_back();
             }
-            if self.now_ns % (250 * MS) == 0 {
+            if self.now_ns.is_multiple_of(250 * MS) {
                 self.estimator.handle_tick(self.now_ns);
             }
         }

@@ -43,11 +43,15 @@ pub(super) fn inspect(payload: &[u8], dependency_descriptor: Option<&[u8]>) -> P
         .map(|descriptor| PayloadInfo {
             keyframe: descriptor.start_of_frame && descriptor.structure.is_some(),
             start_of_frame: descriptor.start_of_frame,
+            end_of_frame: descriptor.end_of_frame,
+            ..PayloadInfo::default()
         })
         .unwrap_or_default();
     PayloadInfo {
         keyframe: described.keyframe || header.starts_sequence,
         start_of_frame: described.start_of_frame || header.starts_sequence,
+        is_layer_start: described.keyframe || header.starts_sequence,
+        ..described
     }
 }
 
@@ -69,7 +73,7 @@ mod tests {
         let start = inspect(&[0x10, 0x32], Some(&[0x80, 0, 1]));
         assert!(start.start_of_frame && !start.keyframe);
         let middle = inspect(&[0x90, 0x32], Some(&[0x40, 0, 1]));
-        assert_eq!(middle, PayloadInfo::default());
+        assert!(!middle.start_of_frame && middle.end_of_frame);
     }
 
     #[test]

@@ -59,28 +59,17 @@ fn inspect_unit(kind: u8, body: &[u8]) -> PayloadInfo {
         | ACCESS_UNIT_DELIMITER => !body.is_empty(),
         _ => false,
     };
-    PayloadInfo {
-        keyframe: start_of_frame && matches!(kind, IDR_SLICE | SEQUENCE_PARAMETER_SET),
-        start_of_frame,
-    }
+    let keyframe = start_of_frame && matches!(kind, IDR_SLICE | SEQUENCE_PARAMETER_SET);
+    PayloadInfo::unlayered(keyframe, start_of_frame)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NOTHING: PayloadInfo = PayloadInfo {
-        keyframe: false,
-        start_of_frame: false,
-    };
-    const FRAME: PayloadInfo = PayloadInfo {
-        keyframe: false,
-        start_of_frame: true,
-    };
-    const KEYFRAME: PayloadInfo = PayloadInfo {
-        keyframe: true,
-        start_of_frame: true,
-    };
+    const NOTHING: PayloadInfo = PayloadInfo::unlayered(false, false);
+    const FRAME: PayloadInfo = PayloadInfo::unlayered(false, true);
+    const KEYFRAME: PayloadInfo = PayloadInfo::unlayered(true, true);
 
     #[test]
     fn single_units() {

@@ -7,6 +7,8 @@ pub mod h264;
 pub mod vp8;
 pub mod vp9;
 
+use dependency_descriptor::{DecodeTargetIndication, DependencyDescriptor, TemplateStructure};
+
 /// A codec that the router carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
@@ -53,16 +55,92 @@ pub struct PayloadInfo {
     /// (VP9) a frame of one spatial layer. Always for opus. For AV1 it takes a dependency
     /// descriptor to tell, except at keyframes.
     pub start_of_frame: bool,
+    /// The packet ends a frame (of one spatial layer). Only VP9 and AV1 tell.
+    pub end_of_frame: bool,
+    /// Spatial layer inside of the stream; 0 where it has none.
+    pub spatial_layer: u8,
+    /// Temporal layer; 0 where the stream has none, or does not tell (H264).
+    pub temporal_layer: u8,
+    /// A viewer of lower temporal layers may go on with this frame's.
+    pub switching_point: bool,
+    /// The frame needs no earlier frame of its own spatial layer.
+    pub is_layer_start: bool,
+    /// Whether the stream has layers at all.
+    pub is_layered: bool,
+}
+
+impl PayloadInfo {
+    /// A packet of a stream without layers.
+    pub const fn unlayered(keyframe: bool, start_of_frame: bool) -> Self {
+        Self {
+            keyframe,
+            start_of_frame,
+            end_of_frame: false,
+            spatial_layer: 0,
+            temporal_layer: 0,
+            switching_point: false,
+            is_layer_start: false,
+            is_layered: false,
+        }
+    }
+}
+
+/// Inspects the payloads of one stream, and remembers what later packets refer to.
+///
+/// AV1 tells the layers of its frames by a template; the templates come with keyframes.
+#[derive(Clone, Debug, Default)]
+pub struct LayerReader {
+    structure: Option<Box<TemplateStructure>>,
+}
+
+impl LayerReader {
+    /// As [`inspect`], with the layers of AV1 frames.
+    pub fn inspect(
+        &mut self,
+        codec: Codec,
+        payload: &[u8],
+        dependency_descriptor: Option<&[u8]>,
+    ) -> PayloadInfo {
+        let info = inspect(codec, payload, dependency_descriptor);
+        let (Codec::Av1, Some(value)) = (codec, dependency_descriptor) else {
+            return info;
+        };
+        match DependencyDescriptor::parse(value) {
+            Some(descriptor) => self.describe(info, descriptor),
+            None => info,
+        }
+    }
+
+    fn describe(&mut self, info: PayloadInfo, descriptor: DependencyDescriptor) -> PayloadInfo {
+        if descriptor.structure.is_some() {
+            self.structure = descriptor.structure;
+        }
+        let structure = self.structure.as_deref();
+        let Some((structure, template)) =
+            structure.and_then(|one| Some((one, one.template(descriptor.template_id)?)))
+        else {
+            return info;
+        };
+        let mut targets = 0..structure.decode_target_count;
+        let is_switch = |target| template.indication(target) == DecodeTargetIndication::Switch;
+        PayloadInfo {
+            spatial_layer: template.spatial_layer,
+            temporal_layer: template.temporal_layer,
+            switching_point: info.keyframe || targets.any(is_switch),
+            is_layered: structure
+                .templates
+                .iter()
+                .any(|one| (one.spatial_layer, one.temporal_layer) != (0, 0)),
+            ..info
+        }
+    }
 }
 
 /// Inspects a payload; the dependency descriptor is that of the packet's header extension. Empty
 /// and malformed payloads start nothing.
 pub fn inspect(codec: Codec, payload: &[u8], dependency_descriptor: Option<&[u8]>) -> PayloadInfo {
     match codec {
-        Codec::Opus => PayloadInfo {
-            keyframe: false,
-            start_of_frame: !payload.is_empty(),
-        },
+        Codec::Opus => PayloadInfo::unlayered(false, !payload.is_empty()),
         Codec::Vp8 => vp8::inspect(payload),
         Codec::Vp9 => vp9::inspect(payload),
         Codec::H264 => h264::inspect(payload),

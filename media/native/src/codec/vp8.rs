@@ -92,6 +92,11 @@ pub(super) fn inspect(payload: &[u8]) -> PayloadInfo {
     Descriptor::parse(payload).map_or_else(PayloadInfo::default, |descriptor| PayloadInfo {
         keyframe: descriptor.keyframe,
         start_of_frame: descriptor.starts_frame(),
+        temporal_layer: descriptor.temporal_layer.unwrap_or(0),
+        switching_point: descriptor.layer_sync || descriptor.keyframe,
+        is_layer_start: descriptor.keyframe,
+        is_layered: descriptor.temporal_layer.is_some(),
+        ..PayloadInfo::default()
     })
 }
 

@@ -93,6 +93,14 @@ pub(super) fn inspect(payload: &[u8]) -> PayloadInfo {
     Descriptor::parse(payload).map_or_else(PayloadInfo::default, |descriptor| PayloadInfo {
         keyframe: descriptor.starts_keyframe(),
         start_of_frame: descriptor.starts_frame,
+        end_of_frame: descriptor.ends_frame,
+        spatial_layer: descriptor.layers.map_or(0, |one| one.spatial_layer),
+        temporal_layer: descriptor.layers.map_or(0, |one| one.temporal_layer),
+        switching_point: descriptor
+            .layers
+            .is_some_and(|one| one.is_switching_up_point),
+        is_layer_start: descriptor.starts_frame && !descriptor.is_inter_predicted,
+        is_layered: descriptor.layers.is_some(),
     })
 }
 

@@ -107,9 +107,9 @@ impl NoticeQueue {
 /// Whose state a notice tells; None when each one counts.
 fn subject(notice: &Notice) -> Option<(&str, u32)> {
     match notice {
-        Notice::IceStateChanged { transport, .. } | Notice::IceTupleChanged { transport, .. } => {
-            Some((transport, 0))
-        }
+        Notice::IceStateChanged { transport, .. }
+        | Notice::IceTupleChanged { transport, .. }
+        | Notice::BandwidthEstimated { transport, .. } => Some((transport, 0)),
         Notice::ProducerStreamLearned {
             producer, encoding, ..
         } => Some((producer, *encoding)),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Engine;
+use super::consumer::Reason;
 use super::error::DropReason;
 use super::table::TransportKey;
 use super::timers::Timer;
@@ -253,6 +254,6 @@ fn consent_changed(engine: &mut Engine, key: TransportKey) {
         return;
     }
     for consumer in transport.consumers.clone() {
-        engine.stop_consumer(consumer);
+        engine.stop_consumer(consumer, Reason::Transport);
     }
 }

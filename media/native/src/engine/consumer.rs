@@ -1,13 +1,18 @@
 //! One viewer's copy of a producer.
 
+use super::Notices;
+use super::allocate::Memory;
+use super::filter::{ALL, LayerFilter, Structure};
 use super::freeze::FreezeWatch;
 use super::meter::{Budget, RateMeter};
 use super::picture::PictureNumbers;
+use super::producer::Producer;
 use super::rewrite::Rewriter;
 use super::selection::Selection;
 use super::table::{ProducerKey, TransportKey};
 use crate::rtcp::ReportBlock;
 use crate::srtp::OutboundStream;
+use crate::wire::notices::Notice;
 use crate::wire::orders::{Kind, SetConsumer};
 
 /// Retransmissions that are remembered, so that one loss is not answered twice.
@@ -24,6 +29,46 @@ pub(crate) struct OutboundCounters {
     pub(crate) plis: u64,
     pub(crate) firs: u64,
     pub(crate) key_frames: u64,
+}
+
+/// What a consumer was allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    /// Highest (spatial, temporal) layers; None: nothing.
+    pub(crate) layers: Option<(u8, u8)>,
+    /// More is wanted and there.
+    pub(crate) is_limited: bool,
+    /// What these layers take.
+    pub(crate) bitrate_bps: u64,
+}
+
+/// Why a viewer is sent the layers that it is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reason {
+    /// It is all that there is, or the viewer wants no more.
+    #[default]
+    Preferred,
+    /// Its bandwidth allows no more.
+    Bandwidth,
+    /// The publisher's stream began, ended, or is another one.
+    Publisher,
+    /// The viewer or the publisher paused it.
+    Paused,
+    /// Its transport can't send: consent is lost, or keys are new.
+    Transport,
+}
+
+impl Reason {
+    /// The word for it in notices and the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Preferred => "preferred",
+            Self::Bandwidth => "bandwidth",
+            Self::Publisher => "publisher",
+            Self::Paused => "paused",
+            Self::Transport => "transport",
+        }
+    }
 }
 
 /// The retransmission stream of a consumer (RFC 4588).
@@ -56,6 +101,18 @@ pub(crate) struct Consumer {
     pub(crate) rewriter: Rewriter,
     pub(crate) pictures: PictureNumbers,
     pub(crate) selection: Selection,
+    pub(crate) filter: LayerFilter,
+    /// What the next segment's filter aims at.
+    pub(crate) wanted: (u8, u8),
+    /// The present encoding takes too much: it ends with its frame.
+    pub(crate) cut: bool,
+    pub(crate) grant: Option<Grant>,
+    pub(crate) memory: Memory,
+    /// There is more than one way to send it.
+    pub(crate) has_choice: bool,
+    pub(crate) reason: Reason,
+    /// (spatial, temporal) layers that control knows of; None: nothing is sent.
+    pub(crate) told: Option<(u8, Option<u8>)>,
     pub(crate) last_payload_type: Option<u8>,
     pub(crate) meter: RateMeter,
     pub(crate) freeze: FreezeWatch,
@@ -73,6 +130,70 @@ pub(crate) struct Consumer {
 impl Consumer {
     pub(crate) fn is_video(&self) -> bool {
         self.row.kind == Kind::Video
+    }
+
+    /// What the filter of a stream aims at, for granted layers. What nobody limits is not filtered.
+    pub(crate) fn filter_target(&self, layers: Option<(u8, u8)>, is_simulcast: bool) -> (u8, u8) {
+        let is_limited = self.grant.is_some_and(|grant| grant.is_limited);
+        let wanted = |row: Option<u32>| row.map_or(ALL, |layer| layer.min(u32::from(ALL)) as u8);
+        let temporal = match layers {
+            Some((_, temporal)) if is_limited => temporal,
+            _ => wanted(self.row.temporal_layer),
+        };
+        let spatial = match layers {
+            _ if is_simulcast => ALL,
+            Some((spatial, _)) => spatial,
+            None => wanted(self.row.spatial_layer),
+        };
+        (spatial, temporal)
+    }
+
+    /// On the way to a lower encoding, which begins with a keyframe only, the present one is cut
+    /// short at once: to its lowest temporal layer, or altogether if even that is too much.
+    pub(crate) fn hurry_down(&mut self, now_ns: u64, target: Option<u8>, producer: &Producer) {
+        let current = self.selection.current();
+        self.cut = false;
+        let (spatial, temporal) = self.wanted;
+        let lower = current.zip(target).filter(|(now, then)| then < now);
+        let Some((current, _)) = lower.filter(|_| self.reason == Reason::Bandwidth) else {
+            self.filter.aim(spatial, temporal);
+            return;
+        };
+        self.filter.aim(spatial, 0);
+        let granted_bps = self.grant.map_or(0, |grant| grant.bitrate_bps);
+        let state = producer.encodings.get(usize::from(current));
+        let least_bps = state.map_or(0, |one| one.rates.bitrate_bps(now_ns, ALL, 0, false));
+        self.cut = least_bps > 2 * granted_bps;
+    }
+
+    /// The layers that are sent now. Temporal ones only where there are some.
+    pub(crate) fn layers_sent(&self, now_ns: u64, producer: &Producer) -> Option<(u8, Option<u8>)> {
+        let encoding = self.selection.current()?;
+        let state = producer.encodings.get(usize::from(encoding))?;
+        let (top_spatial, top_temporal) = state.rates.highest(now_ns);
+        let (spatial, temporal) = self.filter.current();
+        let spatial = match state.structure {
+            Structure::Flat => encoding,
+            _ => spatial.min(top_spatial),
+        };
+        Some((
+            spatial,
+            (top_temporal > 0).then(|| temporal.min(top_temporal)),
+        ))
+    }
+
+    /// Tells control of the layers if it does not know.
+    pub(crate) fn tell_layers(&mut self, layers: Option<(u8, Option<u8>)>, notices: &mut Notices) {
+        if self.told == layers {
+            return;
+        }
+        self.told = layers;
+        notices.push(Notice::LayersChanged {
+            consumer: self.row.consumer.clone(),
+            spatial_layer: layers.map(|(spatial, _)| u32::from(spatial)),
+            temporal_layer: layers.and_then(|(_, temporal)| temporal).map(u32::from),
+            reason: Some(self.reason.word().to_owned()),
+        });
     }
 
     /// The outgoing RTX payload type for an incoming media one.

@@ -2,10 +2,13 @@
 
 use super::clock::ReportedClock;
 use super::config::Limits;
+use super::filter::Structure;
 use super::keyframe::KeyFrameRequests;
 use super::meter::RateMeter;
+use super::rates::LayerRates;
 use super::timers::Armed;
 use crate::cache::PacketCache;
+use crate::codec::LayerReader;
 use crate::nack::{LossDetector, ReceiverStatistics};
 use crate::rtcp::ReportBlock;
 use crate::sequence::SequenceUnwrapper;
@@ -64,6 +67,10 @@ pub(crate) struct Encoding {
     pub(crate) meter: RateMeter,
     /// Of a mirror: the bitrate that the producer's worker measures.
     pub(crate) told_bps: Option<u64>,
+    /// How its spatial layers hang together.
+    pub(crate) structure: Structure,
+    pub(crate) layers: LayerReader,
+    pub(crate) rates: LayerRates,
     pub(crate) counters: InboundCounters,
 }
 
@@ -88,6 +95,9 @@ impl Encoding {
             fir_sequence: 0,
             meter: RateMeter::default(),
             told_bps: None,
+            structure: Structure::Flat,
+            layers: LayerReader::default(),
+            rates: LayerRates::default(),
             counters: InboundCounters::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! Which encodings viewers are sent, and the keyframes that they need for it.
 
 use super::Engine;
+use super::consumer::Reason;
 use super::mirror::{self, Home};
 use super::rtcp_out;
 use super::selection::choose;
@@ -22,15 +23,43 @@ impl Engine {
             consumer.selection.aim(None);
             return;
         }
+        let granted = consumer.grant.filter(|_| consumer.is_video());
+        if granted.is_some_and(|grant| grant.layers.is_none()) {
+            consumer.selection.aim(None);
+            self.stop_consumer(key, Reason::Bandwidth);
+            return;
+        }
+        let is_simulcast = producer.encodings.len() > 1;
+        let layers = granted.and_then(|grant| grant.layers);
+        let wanted_spatial = match layers.filter(|_| is_simulcast) {
+            Some((spatial, _)) => Some(u32::from(spatial)),
+            None => consumer.row.spatial_layer,
+        };
         let live = producer.encodings.iter().map(|encoding| encoding.live);
-        let target = choose(live, consumer.row.spatial_layer);
+        let target = choose(live, wanted_spatial);
         if let Some(target) = target {
             mirror::note_interest(&mut self.table, producer_key, target);
         }
         let Some(consumer) = self.table.consumers.get_mut(key) else {
             return;
         };
-        if !consumer.selection.aim(target) || !consumer.is_video() {
+        let Some(producer) = self.table.producers.get(producer_key) else {
+            return;
+        };
+        consumer.wanted = consumer.filter_target(layers, is_simulcast);
+        consumer.reason = match granted {
+            Some(grant) if grant.is_limited => Reason::Bandwidth,
+            _ => Reason::Preferred,
+        };
+        let structure = producer
+            .encodings
+            .get(usize::from(target.unwrap_or(0)))
+            .map(|one| one.structure)
+            .unwrap_or_default();
+        consumer.hurry_down(now_ns, target, producer);
+        let needs_keyframe =
+            consumer.filter.needs_keyframe(structure) && consumer.selection.current() == target;
+        if !(consumer.selection.aim(target) || needs_keyframe) || !consumer.is_video() {
             return;
         }
         if let Some(target) = target {
@@ -44,21 +73,25 @@ impl Engine {
             return;
         };
         for consumer in producer.consumers.clone() {
+            let Some(transport) = self.table.consumers.get(consumer).map(|one| one.transport)
+            else {
+                continue;
+            };
+            self.reallocate(now_ns, transport);
             self.aim_consumer(now_ns, consumer);
         }
     }
 
     /// Sends a consumer nothing until a packet comes that it can start with.
-    pub(super) fn stop_consumer(&mut self, key: ConsumerKey) {
+    pub(super) fn stop_consumer(&mut self, key: ConsumerKey, reason: Reason) {
         let Some(consumer) = self.table.consumers.get_mut(key) else {
             return;
         };
-        if consumer.selection.stop() && consumer.is_video() {
-            self.notices.push(Notice::LayersChanged {
-                consumer: consumer.row.consumer.clone(),
-                spatial_layer: None,
-                temporal_layer: None,
-            });
+        consumer.selection.stop();
+        consumer.cut = false;
+        if consumer.is_video() {
+            consumer.reason = reason;
+            consumer.tell_layers(None, &mut self.notices);
         }
     }
 

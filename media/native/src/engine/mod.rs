@@ -35,14 +35,17 @@
 //! Every table has a maximum in [`Limits`]; every packet that is dropped is
 //! counted under a [`DropReason`].
 
+mod allocate;
 mod apply;
 mod arena;
 mod checks;
 mod clock;
 mod config;
 mod consumer;
+mod downlink;
 mod encoding;
 mod error;
+mod filter;
 mod forward;
 mod freeze;
 mod ice;
@@ -54,8 +57,10 @@ mod meter;
 mod mirror;
 mod outbox;
 mod picture;
+mod probing;
 mod producer;
 pub(crate) mod random;
+mod rates;
 mod receive;
 mod recording;
 mod retransmit;
@@ -76,11 +81,12 @@ use std::net::SocketAddr;
 
 pub use apply::Answer;
 pub use config::{Config, Limits};
+pub use consumer::Reason;
 pub use encoding::SILENCE_NS;
 pub use error::{DropReason, Drops, OrderError};
 pub use ice::{DISCONNECTED_AFTER_NS, FAILED_AFTER_NS};
 pub use keyframe::KeyFrameRequests;
-pub use picture::{PictureNumbers, PictureOffsets};
+pub use picture::{PictureFields, PictureGaps, PictureNumbers, PictureOffsets};
 pub use rewrite::{Beginning, Origin, Rewriter, Rewritten};
 pub use selection::{Selection, Verdict, choose};
 
@@ -243,6 +249,8 @@ impl Engine {
                 Timer::Losses(key, encoding) => receive::handle_losses(self, now_ns, key, encoding),
                 Timer::KeyFrame(key, encoding) => self.serve_keyframe(now_ns, key, encoding),
                 Timer::Mirror(key) => mirror::handle_look(self, now_ns, key),
+                Timer::Allocate(key) => downlink::handle_allocate(self, now_ns, key),
+                Timer::Probe(key) => self.handle_probe(now_ns, key),
                 Timer::Sample => sampling::handle_sample(self, now_ns),
                 Timer::Levels => loudness::handle_levels(self),
             }
@@ -363,6 +371,10 @@ impl Engine {
                 Some(mirror::Home::Sibling(mirror)) => Some(&mut mirror.timer),
                 _ => None,
             },
+            Timer::Allocate(key) => transports.get_mut(key).map(|one| &mut one.downlink.timer),
+            Timer::Probe(key) => transports
+                .get_mut(key)
+                .map(|one| &mut one.downlink.probing.timer),
             Timer::Sample => Some(&mut self.sampler.timer),
             Timer::Levels => Some(&mut self.listener.timer),
         };

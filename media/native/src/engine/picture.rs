@@ -4,7 +4,94 @@
 //! temporal base layer (TL0PICIDX) by itself (RFC 7741, 4.2). Receivers order
 //! frames by both, so a jump back at a switch would make them drop what follows.
 
-use crate::codec::vp8::Descriptor;
+use crate::codec::{Field, PictureId, vp8, vp9};
+use crate::sequence::SequenceMap;
+
+/// The picture numbers of a packet, with their places in its payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PictureFields {
+    /// Picture id.
+    pub picture_id: Option<PictureId>,
+    /// TL0PICIDX.
+    pub tl0_pic_idx: Option<Field<u8>>,
+    /// Pictures are counted so that one that is left out shows as a loss (VP8). VP9's receivers
+    /// know by the layers which pictures to expect, and references count in picture ids.
+    pub counts_gaps: bool,
+}
+
+impl From<&vp8::Descriptor> for PictureFields {
+    fn from(descriptor: &vp8::Descriptor) -> Self {
+        Self {
+            picture_id: descriptor.picture_id,
+            tl0_pic_idx: descriptor.tl0_pic_idx,
+            counts_gaps: true,
+        }
+    }
+}
+
+impl From<&vp9::Descriptor> for PictureFields {
+    fn from(descriptor: &vp9::Descriptor) -> Self {
+        Self {
+            picture_id: descriptor.picture_id,
+            tl0_pic_idx: descriptor.tl0_pic_idx,
+            counts_gaps: false,
+        }
+    }
+}
+
+/// Closes the gaps that left-out pictures of higher temporal layers would leave in picture ids.
+///
+/// Begins with the first picture that is left out; what was sent before it keeps its id.
+#[derive(Clone, Debug)]
+pub struct PictureGaps {
+    map: SequenceMap,
+    newest: u64,
+}
+
+impl PictureGaps {
+    /// Begins with a picture that is left out.
+    pub fn new(picture_id: u16) -> Self {
+        let number = 1 << 15 | u64::from(picture_id & ID_MASK);
+        let mut map = SequenceMap::new(number, number);
+        map.drop(number);
+        Self {
+            map,
+            newest: number,
+        }
+    }
+
+    /// Leaves a picture out; again for each of its packets does no harm.
+    pub fn leave_out(&mut self, picture_id: u16) {
+        let number = self.extend(picture_id);
+        self.map.drop(number);
+        self.newest = self.newest.max(number);
+    }
+
+    /// How far the id of a picture that is sent moves down.
+    pub fn pass(&mut self, picture_id: u16) -> u16 {
+        let number = self.extend(picture_id);
+        self.map.forward(number);
+        self.newest = self.newest.max(number);
+        self.behind(picture_id)
+    }
+
+    /// How far the id of a picture that was sent moved down.
+    pub fn behind(&self, picture_id: u16) -> u16 {
+        let number = self.extend(picture_id);
+        let known = self.map.known(number);
+        known.map_or(0, |outgoing| (number - outgoing) as u16 & ID_MASK)
+    }
+
+    fn extend(&self, picture_id: u16) -> u64 {
+        let ahead = picture_id.wrapping_sub(self.newest as u16) & ID_MASK;
+        let distance = if ahead < 0x4000 {
+            i64::from(ahead)
+        } else {
+            i64::from(ahead) - 0x8000
+        };
+        self.newest.saturating_add_signed(distance)
+    }
+}
 
 /// What is added to the picture numbers of one segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,13 +101,19 @@ pub struct PictureOffsets {
 }
 
 impl PictureOffsets {
+    /// The same with the picture id moved down.
+    pub fn down(mut self, by: u16) -> Self {
+        self.picture_id = self.picture_id.wrapping_sub(by) & ID_MASK;
+        self
+    }
+
     /// Whether nothing changes.
     pub fn is_identity(&self) -> bool {
         *self == Self::default()
     }
 
     /// Rewrites a payload whose descriptor this is.
-    pub fn apply(&self, descriptor: &Descriptor, payload: &mut [u8]) {
+    pub fn apply(&self, descriptor: &PictureFields, payload: &mut [u8]) {
         if let Some(id) = descriptor.picture_id {
             id.write(payload, id.value.wrapping_add(self.picture_id));
         }
@@ -42,7 +135,7 @@ const ID_MASK: u16 = 0x7fff;
 
 impl PictureNumbers {
     /// The offsets of a segment whose first packet has this descriptor: its picture is the next one.
-    pub fn continue_with(&self, descriptor: &Descriptor) -> PictureOffsets {
+    pub fn continue_with(&self, descriptor: &PictureFields) -> PictureOffsets {
         let mut offsets = PictureOffsets::default();
         if let (Some(newest), Some(id)) = (self.picture_id, descriptor.picture_id) {
             offsets.picture_id = newest.wrapping_add(1).wrapping_sub(id.value) & ID_MASK;
@@ -54,7 +147,7 @@ impl PictureNumbers {
     }
 
     /// A packet goes out.
-    pub fn record(&mut self, descriptor: &Descriptor, offsets: PictureOffsets) {
+    pub fn record(&mut self, descriptor: &PictureFields, offsets: PictureOffsets) {
         if let Some(id) = descriptor.picture_id {
             let sent = id.value.wrapping_add(offsets.picture_id) & ID_MASK;
             let ahead = |newest: u16| sent.wrapping_sub(newest) & ID_MASK;
@@ -84,8 +177,12 @@ mod tests {
         vec![0x90, 0xc0, id[0], id[1], tl0_pic_idx, 0x01]
     }
 
+    fn parse(payload: &[u8]) -> PictureFields {
+        PictureFields::from(&vp8::Descriptor::parse(payload).expect("valid"))
+    }
+
     fn numbers(payload: &[u8]) -> (u16, u8) {
-        let descriptor = Descriptor::parse(payload).expect("valid");
+        let descriptor = parse(payload);
         let id = descriptor.picture_id.expect("there").value;
         (id, descriptor.tl0_pic_idx.expect("there").value)
     }
@@ -94,29 +191,45 @@ mod tests {
     fn other_encoding_continues_where_the_last_one_stopped() {
         let mut sent = PictureNumbers::default();
         for (id, tl0) in [(0x7ffe, 254), (0x7fff, 255), (0x7ffd, 253)] {
-            let descriptor = Descriptor::parse(&payload(id, tl0)).expect("valid");
+            let descriptor = parse(&payload(id, tl0));
             sent.record(&descriptor, PictureOffsets::default());
         }
         let mut first = payload(500, 7);
-        let descriptor = Descriptor::parse(&first).expect("valid");
+        let descriptor = parse(&first);
         let offsets = sent.continue_with(&descriptor);
         assert!(!offsets.is_identity());
         offsets.apply(&descriptor, &mut first);
         assert_eq!(numbers(&first), (0, 0));
         sent.record(&descriptor, offsets);
         let mut next = payload(501, 8);
-        let descriptor = Descriptor::parse(&next).expect("valid");
+        let descriptor = parse(&next);
         offsets.apply(&descriptor, &mut next);
         assert_eq!(numbers(&next), (1, 1));
     }
 
     #[test]
     fn first_segment_is_left_as_it_is() {
-        let descriptor = Descriptor::parse(&payload(9, 9)).expect("valid");
+        let descriptor = parse(&payload(9, 9));
         assert!(
             PictureNumbers::default()
                 .continue_with(&descriptor)
                 .is_identity()
         );
+    }
+
+    #[test]
+    fn left_out_pictures_leave_no_gap_and_what_was_sent_keeps_its_id() {
+        let mut gaps = PictureGaps::new(0x7ffe);
+        assert_eq!(gaps.pass(0x7ffd), 0);
+        assert_eq!(gaps.pass(0x7fff), 1);
+        gaps.leave_out(0);
+        gaps.leave_out(0);
+        // 1 is lost: its gap stays.
+        assert_eq!(gaps.pass(2), 2);
+        assert_eq!(
+            (gaps.behind(0x7fff), gaps.behind(2), gaps.pass(1)),
+            (1, 2, 2)
+        );
+        assert_eq!(PictureOffsets::default().down(1).picture_id, 0x7fff);
     }
 }

@@ -4,9 +4,10 @@ use super::apply::extension_kind;
 use super::config::Limits;
 use super::encoding::Encoding;
 use super::loudness::Loudness;
+use super::filter::Structure;
 use super::mirror::{Feed, Home};
 use super::table::{ConsumerKey, TransportKey};
-use crate::codec::Codec;
+use crate::codec::{Codec, PayloadInfo};
 use crate::rtp::{EgressFormat, ExtensionKind, ExtensionMap};
 use crate::wire::orders::{Kind, ProducerCodec, SetProducer};
 
@@ -22,6 +23,9 @@ pub(crate) struct Pending {
     pub(crate) start: bool,
     /// Only padding: left out without a gap.
     pub(crate) empty: bool,
+    pub(crate) info: PayloadInfo,
+    /// It belongs to a keyframe, in whichever spatial layer.
+    pub(crate) key_picture: bool,
 }
 
 /// A codec of the producer with what is looked up for each packet.
@@ -118,6 +122,7 @@ impl Producer {
         let make = |row: &crate::wire::orders::ProducerEncoding| {
             let mut encoding = Encoding::new(row.rid.clone(), kind, clock_rate, limits);
             encoding.rtx_ssrc = row.rtx_ssrc;
+            encoding.structure = Structure::of(row.scalability_mode.as_deref());
             if let Some(ssrc) = row.ssrc {
                 encoding.set_ssrc(ssrc, limits, kind);
             }

@@ -1,6 +1,7 @@
 //! RTP from publishers: decrypted once, routed, counted, cached, and noted for forwarding.
 
 use super::Engine;
+use super::consumer::Reason;
 use super::encoding::Encoding;
 use super::error::DropReason;
 use super::forward;
@@ -10,7 +11,7 @@ use super::routes::{Label, Route, StreamKind, Unrouted};
 use super::rtcp_out;
 use super::table::{ProducerKey, TransportKey};
 use super::timers::Timer;
-use crate::codec::{Codec, inspect};
+use crate::codec::{Codec, LayerReader, PayloadInfo};
 use crate::rtp::{AudioLevel, ExtensionMap, HeaderExtensions, RtpHeader, RtpPacket, restore_rtx};
 use crate::srtp::SrtpError;
 use crate::wire::notices::Notice;
@@ -158,7 +159,7 @@ pub(super) fn handle_restarted(engine: &mut Engine, key: ProducerKey, encoding: 
             .get(consumer)
             .and_then(|one| one.selection.current());
         if current == Some(encoding) {
-            engine.stop_consumer(consumer);
+            engine.stop_consumer(consumer, Reason::Publisher);
         }
     }
     let now_ns = engine.now_ns;
@@ -254,6 +255,7 @@ fn store(
         reception,
         cache,
         counters,
+        layers,
         ..
     } = encoding;
     let reception = reception.as_mut().expect("a media stream has an SSRC");
@@ -263,6 +265,7 @@ fn store(
         &reserved[..arrival.len],
         &producer.codecs,
         &producer.extensions,
+        layers,
     )?;
     let sequence = reception.unwrapper.unwrap(facts.sequence_number);
     if cache.lookup(sequence, now_ns).is_some() {
@@ -323,8 +326,14 @@ pub(super) fn store_fed(
     packet: &FedPacket<'_>,
 ) -> Result<(), DropReason> {
     let producer = engine.table.producers.get_mut(key).expect("looked up");
-    let facts = Facts::of(packet.data, &producer.codecs, &producer.extensions)?;
-    let cache = &mut producer.encodings[usize::from(packet.encoding)].cache;
+    let encoding = &mut producer.encodings[usize::from(packet.encoding)];
+    let facts = Facts::of(
+        packet.data,
+        &producer.codecs,
+        &producer.extensions,
+        &mut encoding.layers,
+    )?;
+    let cache = &mut encoding.cache;
     let len = packet.data.len();
     cache.reserve(len)[..len].copy_from_slice(packet.data);
     cache.commit(packet.sequence, len, packet.received_ns);
@@ -346,6 +355,7 @@ struct Facts {
     /// A decoder can start with it.
     start: bool,
     is_key_frame: bool,
+    info: PayloadInfo,
     /// Its codec takes NACK.
     nack: bool,
     /// How loud a packet of audio is, if it says so.
@@ -357,6 +367,7 @@ impl Facts {
         data: &[u8],
         codecs: &[CodecEntry],
         extensions: &ExtensionMap,
+        layers: &mut LayerReader,
     ) -> Result<Self, DropReason> {
         let packet = RtpPacket::parse(data).map_err(|_| DropReason::RtpMalformed)?;
         let header = packet.header;
@@ -366,18 +377,18 @@ impl Facts {
         let codec = codec.ok_or(DropReason::UnknownPayloadType)?;
         let payload_len = packet.payload().len();
         let values = HeaderExtensions::read(&packet, extensions);
-        let start = match codec.codec {
-            Some(kind) if kind.needs_keyframe() => {
-                inspect(kind, packet.payload(), values.dependency_descriptor).keyframe
-            }
-            _ => payload_len > 0,
-        };
+        let mut info = PayloadInfo::unlayered(payload_len > 0, payload_len > 0);
+        if let Some(kind) = codec.codec.filter(|kind| kind.needs_keyframe()) {
+            info = layers.inspect(kind, packet.payload(), values.dependency_descriptor);
+        }
+        let start = info.keyframe;
         Ok(Self {
             sequence_number: header.sequence_number,
             timestamp: header.timestamp,
             payload_type: header.payload_type,
             payload_len,
             start,
+            info,
             is_key_frame: start && codec.codec.is_some_and(Codec::needs_keyframe),
             nack: codec.row.nack,
             audio_level: values.audio_level,
@@ -401,6 +412,9 @@ fn settle(
         .as_mut()
         .expect("a media stream has an SSRC");
     encoding.meter.record(now_ns, facts.payload_len);
+    encoding
+        .rates
+        .record(now_ns, &facts.info, facts.payload_len);
     if sequence > reception.highest {
         reception.highest = sequence;
         reception.newest = Some((facts.timestamp, now_ns));
@@ -412,6 +426,7 @@ fn settle(
             encoding.counters.key_frames += 1;
         }
     }
+    let key_picture = reception.keyframe_timestamp == Some(facts.timestamp);
     encoding.payload_type = Some(facts.payload_type);
     encoding.last_packet_ns = now_ns;
     let woke = !std::mem::replace(&mut encoding.live, true);
@@ -422,6 +437,8 @@ fn settle(
         received_ns: now_ns,
         start: facts.start,
         empty: facts.payload_len == 0,
+        info: facts.info,
+        key_picture,
     };
     let forwarded = forward::enqueue(fanout, producer, key, pending);
     if woke {

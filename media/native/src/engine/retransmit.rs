@@ -12,7 +12,7 @@ use super::DATAGRAM_BYTES_MAX;
 use super::Engine;
 use super::consumer::Consumer;
 use super::forward::GROWTH_BYTES_MAX;
-use super::serve::descriptor_of;
+use super::serve::{MARKER, picture_of};
 use super::table::ConsumerKey;
 use crate::recorder::Class;
 use crate::rtp::{PreparedPacket, RtpPacket, ViewerFields, abs_send_time};
@@ -86,13 +86,16 @@ fn resend(engine: &mut Engine, now_ns: u64, key: ConsumerKey, sequence_number: u
     let outbound = &transport.srtp.as_ref()?.outbound;
     let rtx_payload_type = consumer.rtx_payload_type(packet.header.payload_type);
     let payload = prepared.payload();
-    let descriptor =
-        descriptor_of(producer, &packet).filter(|_| !origin.picture_offsets.is_identity());
+    let picture = picture_of(producer, &packet);
+    let picture_id = picture.and_then(|one| one.picture_id).map(|id| id.value);
+    let offsets = consumer.rewriter.passed_picture(outgoing, picture_id);
+    let picture = picture.filter(|_| !offsets.is_identity());
     let rewrite = |copy: &mut [u8]| {
-        if let Some(descriptor) = &descriptor {
-            origin.picture_offsets.apply(descriptor, copy);
+        if let Some(picture) = &picture {
+            offsets.apply(picture, copy);
         }
     };
+    let marker = if origin.is_marked { MARKER } else { 0 };
     let sealed = match (consumer.rtx.as_mut(), rtx_payload_type) {
         (Some(rtx), Some(payload_type)) => {
             let index = rtx.next;
@@ -101,12 +104,14 @@ fn resend(engine: &mut Engine, now_ns: u64, key: ConsumerKey, sequence_number: u
             fields.sequence_number = index as u16;
             let (header_len, packet_len) =
                 prepared.write_rtx(&fields, payload_type, sequence_number, &mut out)?;
+            out[1] |= marker;
             rewrite(&mut out[packet_len - payload.len()..packet_len]);
             let stream = &mut rtx.stream;
             outbound.protect_rtp_in_place(stream, index, &mut out, header_len, packet_len)
         }
         (None, _) => {
             let header_len = prepared.write_header(&fields, &mut out)?;
+            out[1] |= marker;
             let packet_len = header_len + payload.len();
             let copy = out.get_mut(header_len..packet_len)?;
             copy.copy_from_slice(payload);
@@ -119,6 +124,8 @@ fn resend(engine: &mut Engine, now_ns: u64, key: ConsumerKey, sequence_number: u
     };
     let len = sealed.ok()?;
     if shared.numbers_packets {
+        let estimator = &mut transport.downlink.estimator;
+        estimator.handle_sent(fields.transport_cc, now_ns, len);
         transport.transport_cc_next = transport.transport_cc_next.wrapping_add(1);
     }
     consumer.counters.retransmitted += 1;

@@ -9,7 +9,7 @@
 //! from the sender reports of both encodings, which map their clocks to one; or
 //! else from the times of arrival. They never stand still or run back.
 
-use super::picture::PictureOffsets;
+use super::picture::{PictureGaps, PictureOffsets};
 use crate::sequence::SequenceMap;
 
 /// Longest believable distance between what sender reports and arrival times say.
@@ -35,6 +35,8 @@ pub struct Origin {
     pub timestamp_offset: u32,
     /// What was added to its picture numbers.
     pub picture_offsets: PictureOffsets,
+    /// Its marker bit was set for this viewer, for it ended the viewer's picture.
+    pub is_marked: bool,
 }
 
 /// The packet that a segment begins with.
@@ -62,9 +64,18 @@ struct Segment {
     map: SequenceMap,
     timestamp_offset: u32,
     picture_offsets: PictureOffsets,
+    /// Once pictures were left out.
+    gaps: Option<Box<PictureGaps>>,
 }
 
 impl Segment {
+    fn picture_offsets(&self, picture_id: Option<u16>) -> PictureOffsets {
+        match (&self.gaps, picture_id) {
+            (Some(gaps), Some(id)) => self.picture_offsets.down(gaps.behind(id)),
+            _ => self.picture_offsets,
+        }
+    }
+
     fn origin(&self, outgoing: u64) -> Option<Origin> {
         let sequence = self.map.source(outgoing)?;
         Some(Origin {
@@ -72,6 +83,7 @@ impl Segment {
             sequence,
             timestamp_offset: self.timestamp_offset,
             picture_offsets: self.picture_offsets,
+            is_marked: self.map.is_marked(sequence),
         })
     }
 }
@@ -114,6 +126,11 @@ impl Rewriter {
             .map(|segment| segment.timestamp_offset)
     }
 
+    /// The newest timestamp that was sent.
+    pub fn newest_timestamp(&self) -> Option<u32> {
+        self.last.map(|(timestamp, _)| timestamp)
+    }
+
     /// The encoding of the current segment.
     pub fn encoding(&self) -> Option<u8> {
         self.current.as_ref().map(|segment| segment.encoding)
@@ -138,6 +155,7 @@ impl Rewriter {
             map: SequenceMap::new(beginning.sequence, first_outgoing),
             timestamp_offset,
             picture_offsets: beginning.picture_offsets,
+            gaps: None,
         };
         self.previous = self.current.replace(segment);
     }
@@ -178,6 +196,47 @@ impl Rewriter {
             && sequence >= segment.first_incoming
         {
             segment.map.drop(sequence);
+        }
+    }
+
+    /// Leaves a picture of the current segment out without a gap in picture ids. For each of its
+    /// packets, beside [`Self::leave_out`].
+    pub fn leave_out_picture(&mut self, picture_id: u16) {
+        if let Some(segment) = self.current.as_mut() {
+            match segment.gaps.as_mut() {
+                Some(gaps) => gaps.leave_out(picture_id),
+                None => segment.gaps = Some(Box::new(PictureGaps::new(picture_id))),
+            }
+        }
+    }
+
+    /// What is added to the picture numbers of a packet of the current segment that is sent now.
+    pub fn pass_picture(&mut self, picture_id: Option<u16>) -> PictureOffsets {
+        let Some(segment) = self.current.as_mut() else {
+            return PictureOffsets::default();
+        };
+        if let (Some(gaps), Some(id)) = (segment.gaps.as_mut(), picture_id) {
+            gaps.pass(id);
+        }
+        segment.picture_offsets(picture_id)
+    }
+
+    /// What was added to the picture numbers of a packet that was sent as `outgoing` (extended).
+    pub fn passed_picture(&self, outgoing: u64, picture_id: Option<u16>) -> PictureOffsets {
+        let segments = [&self.current, &self.previous];
+        segments
+            .into_iter()
+            .flatten()
+            .find(|one| outgoing >= one.first_outgoing)
+            .map_or_else(PictureOffsets::default, |one| {
+                one.picture_offsets(picture_id)
+            })
+    }
+
+    /// Remembers that the marker bit of a packet of the current segment was set for this viewer.
+    pub fn mark(&mut self, sequence: u64) {
+        if let Some(segment) = self.current.as_mut() {
+            segment.map.mark(sequence);
         }
     }
 

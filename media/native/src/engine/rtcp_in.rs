@@ -3,6 +3,7 @@
 use super::Engine;
 use super::clock::ReportedClock;
 use super::consumer::Consumer;
+use super::downlink;
 use super::encoding::score_of;
 use super::error::DropReason;
 use super::retransmit;
@@ -101,10 +102,11 @@ fn handle_compound(engine: &mut Engine, now_ns: u64, key: TransportKey, compound
                     handle_goodbye(engine, key, ssrc);
                 }
             }
-            RtcpPacket::TransportFeedback(_)
-            | RtcpPacket::ReceiverEstimatedMaximumBitrate { .. } => {
-                let transport = engine.table.transports.get_mut(key).expect("looked up");
-                transport.counters.feedbacks += 1;
+            RtcpPacket::TransportFeedback(feedback) => {
+                downlink::handle_feedback(engine, now_ns, key, &feedback);
+            }
+            RtcpPacket::ReceiverEstimatedMaximumBitrate { bitrate_bps, .. } => {
+                downlink::handle_remb(engine, now_ns, key, bitrate_bps);
             }
             _ => {}
         }
@@ -166,6 +168,14 @@ fn handle_report(engine: &mut Engine, now_ns: u64, key: TransportKey, block: &Re
     consumer.reported.block = Some(*block);
     if let Some(round_trip_ns) = block.round_trip_time_ns(now_middle) {
         consumer.reported.round_trip_ns = Some(round_trip_ns);
+    }
+    if let Some(transport) = engine.table.transports.get_mut(key) {
+        transport.downlink.estimator.handle_report(
+            now_ns,
+            block.extended_highest_sequence_number,
+            block.fraction_lost,
+            consumer.reported.round_trip_ns,
+        );
     }
     let score = score_of(block.fraction_lost);
     let due = now_ns.saturating_sub(consumer.score_sent_ns) >= SCORE_INTERVAL_NS;

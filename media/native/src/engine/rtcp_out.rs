@@ -149,6 +149,7 @@ pub(super) fn handle_tick(engine: &mut Engine, now_ns: u64, key: TransportKey) {
         transport.reported_ns = now_ns;
     }
     for &producer in &producers {
+        smooth(engine, now_ns, producer);
         silence(engine, producer, |_, encoding| encoding.fell_silent(now_ns));
     }
     if report && !producers.is_empty() {
@@ -161,6 +162,16 @@ pub(super) fn handle_tick(engine: &mut Engine, now_ns: u64, key: TransportKey) {
     if !consumers.is_empty() {
         freeze::look(engine, now_ns, &consumers);
         send_sender_reports(engine, now_ns, key, &consumers);
+    }
+}
+
+/// Measures what the layers of a producer take.
+fn smooth(engine: &mut Engine, now_ns: u64, key: ProducerKey) {
+    let producer = engine.table.producers.get_mut(key);
+    for encoding in producer.into_iter().flat_map(|one| &mut one.encodings) {
+        if encoding.live {
+            encoding.rates.smooth(now_ns);
+        }
     }
 }
 
@@ -177,6 +188,7 @@ pub(super) fn silence(
     for (place, encoding) in producer.encodings.iter_mut().enumerate() {
         if encoding.live && is_silent(place, encoding) {
             encoding.live = false;
+            encoding.rates.forget();
             changed = true;
         }
     }

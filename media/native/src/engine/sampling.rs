@@ -290,8 +290,12 @@ fn of_transport(one: &Transport, before: &mut Counters, interval_ns: u64, out: &
         gone[3],
         gone[4],
         ice_state,
-        // Nothing estimates bandwidth yet.
-        coded(None),
+        coded(
+            one.downlink
+                .estimator
+                .bitrate_bps()
+                .map(|bps| (bps / 1000) as i64),
+        ),
     ]);
 }
 
@@ -364,8 +368,7 @@ fn of_consumer(one: &Consumer, before: &mut Counters, interval_ns: u64, out: &mu
         gone[6],
         coded(one.score.map(i64::from)),
         coded(layer.map(i64::from)),
-        // The plane forwards all temporal layers.
-        coded(None),
+        coded(one.told.and_then(|told| told.1).map(i64::from)),
         i64::from(one.row.paused),
         i64::from(one.freeze.frozen),
     ]);

@@ -1,24 +1,27 @@
 //! Serves viewers with a batch of packets: the hot path of the engine.
 //!
 //! What is alike for all viewers is made once a batch: parsed packets, prepared
-//! headers by format, VP8 descriptors. For each viewer and packet there remain
+//! headers by format, picture numbers. For each viewer and packet there remain
 //! the sequence number, the header's own fields, and the encryption.
 
 use std::net::SocketAddr;
 
 use super::consumer::Consumer;
 use super::encoding::Encoding;
+use super::filter::{Sieve, Structure};
 use super::forward::Fanout;
+use super::picture::PictureFields;
 use super::producer::{CodecEntry, Pending, Producer, SharedFormat};
 use super::rewrite::Beginning;
 use super::selection::Verdict;
 use super::table::{ProducerKey, TransportKey};
 use super::transport::Transport;
 use super::{Engine, Notices};
-use crate::codec::Codec;
-use crate::codec::vp8::Descriptor;
+use crate::codec::{Codec, vp8, vp9};
 use crate::rtp::{ExtensionMap, PreparedPacket, RtpPacket, ViewerFields, abs_send_time};
-use crate::wire::notices::Notice;
+
+/// The marker bit, in the second byte of an RTP header.
+pub(super) const MARKER: u8 = 0x80;
 
 /// Packets that a late beginning may pull after it.
 const CATCH_UP_MAX: u64 = 64;
@@ -54,7 +57,7 @@ pub(super) fn serve(
         prepared: formats
             .map(|shared| prepare(shared, &packets, &producer.extensions))
             .collect(),
-        descriptors: descriptors(producer, &packets),
+        pictures: pictures(producer, batch, &packets),
         now_ns,
         abs_send_time: abs_send_time(unix_ns),
         segments_max,
@@ -98,27 +101,34 @@ fn prepare<'a>(
         .collect()
 }
 
-/// The VP8 descriptors of a batch, if viewers may be switched between encodings.
-fn descriptors(producer: &Producer, packets: &[Option<RtpPacket<'_>>]) -> Vec<Option<Descriptor>> {
-    if producer.encodings.len() < 2 || !producer.codecs.iter().any(is_vp8) {
+/// The picture numbers of a batch, if viewers may be switched between encodings or layers.
+fn pictures(
+    producer: &Producer,
+    batch: &[Pending],
+    packets: &[Option<RtpPacket<'_>>],
+) -> Vec<Option<PictureFields>> {
+    let switched = producer.encodings.len() > 1 || batch.iter().any(|one| one.info.is_layered);
+    if !switched || !producer.codecs.iter().any(numbers_pictures) {
         return Vec::new();
     }
     packets
         .iter()
-        .map(|packet| descriptor_of(producer, packet.as_ref()?))
+        .map(|packet| picture_of(producer, packet.as_ref()?))
         .collect()
 }
 
-fn is_vp8(entry: &CodecEntry) -> bool {
-    entry.codec == Some(Codec::Vp8)
+fn numbers_pictures(entry: &CodecEntry) -> bool {
+    matches!(entry.codec, Some(Codec::Vp8 | Codec::Vp9))
 }
 
-/// The VP8 descriptor of a packet, if it is VP8.
-pub(super) fn descriptor_of(producer: &Producer, packet: &RtpPacket<'_>) -> Option<Descriptor> {
-    let codec = producer.codec_of(packet.header.payload_type);
-    codec
-        .filter(|entry| is_vp8(entry))
-        .and_then(|_| Descriptor::parse(packet.payload()))
+/// The picture numbers of a packet, if its codec has any.
+pub(super) fn picture_of(producer: &Producer, packet: &RtpPacket<'_>) -> Option<PictureFields> {
+    let codec = producer.codec_of(packet.header.payload_type)?;
+    match codec.codec? {
+        Codec::Vp8 => vp8::Descriptor::parse(packet.payload()).map(|one| (&one).into()),
+        Codec::Vp9 => vp9::Descriptor::parse(packet.payload()).map(|one| (&one).into()),
+        _ => None,
+    }
 }
 
 /// A viewer's stream and where it goes.
@@ -135,7 +145,9 @@ struct Outgoing<'a> {
     timestamp: u32,
     received_ns: u64,
     prepared: &'a PreparedPacket<'a>,
-    descriptor: Option<Descriptor>,
+    picture: Option<PictureFields>,
+    /// It ends the viewer's picture, though not the publisher's.
+    is_last: bool,
 }
 
 /// A batch with all that is alike for its viewers.
@@ -146,7 +158,7 @@ struct Work<'a> {
     /// By format, then by packet.
     prepared: Vec<Vec<Option<PreparedPacket<'a>>>>,
     /// By packet; empty where no picture numbers need be rewritten.
-    descriptors: Vec<Option<Descriptor>>,
+    pictures: Vec<Option<PictureFields>>,
     now_ns: u64,
     abs_send_time: u32,
     segments_max: usize,
@@ -164,6 +176,11 @@ impl Work<'_> {
             let verdict = consumer.selection.judge(pending.encoding, can_begin);
             match verdict {
                 Verdict::Skip => continue,
+                Verdict::Forward if consumer.cut && pending.info.start_of_frame => {
+                    consumer.selection.stop();
+                    consumer.cut = false;
+                    continue;
+                }
                 Verdict::Forward => {}
                 Verdict::Begin => self.begin(consumer, place, notices),
             }
@@ -172,6 +189,19 @@ impl Work<'_> {
                 consumer.rewriter.leave_out(pending.sequence);
                 continue;
             };
+            let picture = self.pictures.get(place).copied().flatten();
+            let structure = self.structure_of(pending.encoding);
+            let sieve = consumer
+                .filter
+                .sift(&pending.info, structure, pending.key_picture);
+            if sieve == Sieve::LeaveOut {
+                consumer.rewriter.leave_out(pending.sequence);
+                let id = picture.filter(|one| one.counts_gaps);
+                if let Some(id) = id.and_then(|one| one.picture_id).filter(|one| one.is_long) {
+                    consumer.rewriter.leave_out_picture(id.value);
+                }
+                continue;
+            }
             if pending.start && consumer.is_video() {
                 consumer.counters.key_frames += 1;
             }
@@ -181,7 +211,8 @@ impl Work<'_> {
                 timestamp: pending.timestamp,
                 received_ns: pending.received_ns,
                 prepared,
-                descriptor: self.descriptors.get(place).copied().flatten(),
+                picture,
+                is_last: sieve == Sieve::PassLast,
             };
             self.send(viewer, &outgoing, fanout);
             if verdict == Verdict::Begin {
@@ -200,8 +231,10 @@ impl Work<'_> {
         let this = self.producer.encodings.get(usize::from(pending.encoding));
         let clock = |encoding: &Encoding| encoding.reception.as_ref().and_then(|one| one.clock);
         let aligned = this.and_then(clock).zip(last.and_then(clock));
-        let picture_offsets = match (last, self.descriptors.get(place).copied().flatten()) {
-            (Some(_), Some(descriptor)) => consumer.pictures.continue_with(&descriptor),
+        let picture_offsets = match self.pictures.get(place).copied().flatten() {
+            Some(picture) if consumer.rewriter.encoding().is_some() => {
+                consumer.pictures.continue_with(&picture)
+            }
             _ => consumer.rewriter.picture_offsets(),
         };
         consumer.rewriter.begin(&Beginning {
@@ -214,13 +247,19 @@ impl Work<'_> {
             picture_offsets,
         });
         consumer.selection.begin(pending.encoding);
+        consumer.cut = false;
+        let (spatial, temporal) = consumer.wanted;
+        consumer.filter.aim(spatial, temporal);
+        consumer.filter.begin();
         if consumer.is_video() {
-            notices.push(Notice::LayersChanged {
-                consumer: consumer.row.consumer.clone(),
-                spatial_layer: Some(u32::from(pending.encoding)),
-                temporal_layer: None,
-            });
+            let layers = consumer.layers_sent(self.now_ns, self.producer);
+            consumer.tell_layers(layers, notices);
         }
+    }
+
+    fn structure_of(&self, encoding: u8) -> Structure {
+        let encoding = self.producer.encodings.get(usize::from(encoding));
+        encoding.map_or(Structure::Flat, |one| one.structure)
     }
 
     fn send(&self, viewer: &mut Viewer<'_>, packet: &Outgoing<'_>, fanout: &mut Fanout) {
@@ -248,22 +287,28 @@ impl Work<'_> {
         let Some(header_len) = packet.prepared.write_header(&fields, out) else {
             return;
         };
+        if packet.is_last {
+            out[1] |= MARKER;
+            consumer.rewriter.mark(packet.sequence);
+        }
         let payload = packet.prepared.payload();
-        let picture_offsets = consumer.rewriter.picture_offsets();
-        if let Some(descriptor) = &packet.descriptor {
-            consumer.pictures.record(descriptor, picture_offsets);
+        let mut picture_offsets = consumer.rewriter.picture_offsets();
+        if let Some(picture) = &packet.picture {
+            let id = picture.picture_id.map(|id| id.value);
+            picture_offsets = consumer.rewriter.pass_picture(id);
+            consumer.pictures.record(picture, picture_offsets);
         }
         let (stream, index) = (&mut consumer.stream, rewritten.sequence);
         let outbound = &srtp.outbound;
-        let sealed = match packet.descriptor.filter(|_| !picture_offsets.is_identity()) {
+        let sealed = match packet.picture.filter(|_| !picture_offsets.is_identity()) {
             None => outbound.protect_rtp(stream, index, out, header_len, payload),
-            Some(descriptor) => {
+            Some(picture) => {
                 let packet_len = header_len + payload.len();
                 let Some(copy) = out.get_mut(header_len..packet_len) else {
                     return;
                 };
                 copy.copy_from_slice(payload);
-                picture_offsets.apply(&descriptor, copy);
+                picture_offsets.apply(&picture, copy);
                 outbound.protect_rtp_in_place(stream, index, out, header_len, packet_len)
             }
         };
@@ -272,6 +317,8 @@ impl Work<'_> {
         let transport_cc = numbered.then_some(fields.transport_cc);
         fanout.record(&mut transport.ring, self.now_ns, len, transport_cc);
         if numbered {
+            let estimator = &mut transport.downlink.estimator;
+            estimator.handle_sent(fields.transport_cc, self.now_ns, len);
             transport.transport_cc_next = transport.transport_cc_next.wrapping_add(1);
         }
         consumer.counters.packets += 1;
@@ -319,8 +366,8 @@ impl Work<'_> {
                 timestamp: packet.header.timestamp,
                 received_ns: cached.received_ns,
                 prepared: &prepared,
-                descriptor: descriptor_of(self.producer, &packet)
-                    .filter(|_| !self.descriptors.is_empty()),
+                picture: picture_of(self.producer, &packet).filter(|_| !self.pictures.is_empty()),
+                is_last: false,
             };
             self.send(viewer, &outgoing, fanout);
         }

@@ -25,6 +25,10 @@ pub(crate) enum Timer {
     KeyFrame(ProducerKey, u8),
     /// What the viewers of a mirror want.
     Mirror(ProducerKey),
+    /// The sharing of a viewer's bandwidth.
+    Allocate(TransportKey),
+    /// A piece of a probe.
+    Probe(TransportKey),
     /// Telemetry of all rooms.
     Sample,
     /// How loud the microphones of all rooms are.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::clock::PublisherClock;
 use super::config::Limits;
+use super::downlink::Downlink;
 use super::error::{DropReason, Drops};
 use super::ice::IceAgent;
 use super::meter::Budget;
@@ -68,6 +69,7 @@ pub(crate) struct Transport {
     /// Outgoing streams by SSRC, sorted.
     pub(crate) streams: Vec<(u32, ConsumerKey, StreamKind)>,
     pub(crate) transport_cc_next: u16,
+    pub(crate) downlink: Box<Downlink>,
     /// Where streams of removed consumers ended: an index is never used twice with one key.
     pub(crate) ended: HashMap<u32, u64>,
 }
@@ -101,6 +103,7 @@ impl Transport {
             consumers: Vec::new(),
             streams: Vec::new(),
             transport_cc_next: 0,
+            downlink: Box::default(),
             ended: HashMap::new(),
         }
     }

@@ -35,6 +35,8 @@ struct Word {
     skipped: u64,
     /// Dropped too late for that: later numbers had been given out.
     refused: u64,
+    /// Sent, and marked by its owner.
+    marked: u64,
 }
 
 impl SequenceMap {
@@ -98,6 +100,29 @@ impl SequenceMap {
         (number * WORD_LEN + first_bit..(number + 1) * WORD_LEN).find(|incoming| {
             word.sent & bit(*incoming) != 0 && self.outgoing(*incoming) == outgoing
         })
+    }
+
+    /// Marks a number that was sent.
+    pub fn mark(&mut self, incoming: u64) {
+        if self.is_known(incoming) {
+            let (word, bit) = self.locate(incoming);
+            self.words[word].marked |= bit;
+        }
+    }
+
+    /// Whether a number was marked, and is not too old to know.
+    pub fn is_marked(&self, incoming: u64) -> bool {
+        let (word, bit) = self.locate(incoming);
+        self.is_known(incoming) && self.words[word].marked & bit != 0
+    }
+
+    /// The outgoing number of one that was sent, or would have been. `None` outside of the window.
+    pub fn known(&self, incoming: u64) -> Option<u64> {
+        self.is_known(incoming).then(|| self.outgoing(incoming))
+    }
+
+    fn is_known(&self, incoming: u64) -> bool {
+        incoming < self.end && incoming >= self.window_start()
     }
 
     /// The next unused outgoing number.

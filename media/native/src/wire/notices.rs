@@ -96,8 +96,22 @@ pub enum Notice {
         consumer: String,
         /// Index of the encoding.
         spatial_layer: Option<u32>,
-        /// Temporal layer.
+        /// Temporal layer; None where the stream has none.
         temporal_layer: Option<u32>,
+        /// Why, see [`crate::engine::Reason`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// What the way to a viewer takes, where it decides about layers.
+    BandwidthEstimated {
+        /// The transport's id.
+        transport: String,
+        /// The estimate.
+        bitrate_bps: u64,
+        /// What keeps it from being higher: `delay`, `loss`, `remb`, `silence`.
+        limit: String,
+        /// What it would have to be for the next layers; None when nobody lacks any.
+        wanted_bps: Option<u64>,
     },
     /// A keyframe request went to the publisher.
     KeyFrameRequested {

@@ -189,6 +189,7 @@ fn viewers_start_with_a_keyframe_though_none_is_at_home() {
         consumer: "c1-0".into(),
         spatial_layer: Some(0),
         temporal_layer: None,
+        reason: Some("preferred".into()),
     }));
 }
 

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use super::super::Engine;
-use super::super::consumer::{Consumer, OutboundCounters, Reported, RtxStream};
+use super::super::allocate::Memory;
+use super::super::consumer::{Consumer, OutboundCounters, Reason, Reported, RtxStream};
 use super::super::error::OrderError;
+use super::super::filter::{ALL, LayerFilter};
 use super::super::freeze::FreezeWatch;
 use super::super::meter::{Budget, RateMeter};
 use super::super::picture::PictureNumbers;
@@ -207,6 +209,14 @@ fn insert_consumer(
         rewriter: Rewriter::new(clock_rate, first),
         pictures: PictureNumbers::default(),
         selection: Selection::default(),
+        filter: LayerFilter::default(),
+        wanted: (ALL, ALL),
+        cut: false,
+        grant: None,
+        memory: Memory::default(),
+        has_choice: false,
+        reason: Reason::default(),
+        told: None,
         last_payload_type: None,
         meter: RateMeter::default(),
         freeze: FreezeWatch::default(),
@@ -233,12 +243,16 @@ fn insert_consumer(
         transport.add_stream(ssrc, key, StreamKind::Rtx);
     }
     producer.consumers.push(key);
+    engine.reallocate(now_ns, transport_key);
     engine.aim_consumer(now_ns, key);
 }
 
 fn update_consumer(engine: &mut Engine, now_ns: u64, key: ConsumerKey, row: SetConsumer) {
     let Engine { table, random, .. } = engine;
     let consumer = table.consumers.get_mut(key).expect("looked up");
+    let transport_key = consumer.transport;
+    // Whatever was allocated was for the old wishes.
+    consumer.grant = None;
     let old = std::mem::replace(&mut consumer.row, row);
     let row = &consumer.row;
     let pause_changed = old.paused != row.paused;
@@ -276,7 +290,15 @@ fn update_consumer(engine: &mut Engine, now_ns: u64, key: ConsumerKey, row: SetC
         renew_format(table, key);
     }
     if look_changed || (pause_changed && paused) {
-        engine.stop_consumer(key);
+        engine.stop_consumer(
+            key,
+            if paused {
+                Reason::Paused
+            } else {
+                Reason::Preferred
+            },
+        );
     }
+    engine.reallocate(now_ns, transport_key);
     engine.aim_consumer(now_ns, key);
 }

@@ -1,6 +1,7 @@
 //! Rows of producers.
 
 use super::super::Engine;
+use super::super::consumer::Reason;
 use super::super::error::OrderError;
 use super::super::mirror::{self, Home};
 use super::super::producer::Producer;
@@ -217,7 +218,11 @@ fn update_producer(engine: &mut Engine, now_ns: u64, key: ProducerKey, row: SetP
             renew_format(&mut engine.table, consumer);
         }
         if streams_changed || codecs_changed || (pause_changed && paused) {
-            engine.stop_consumer(consumer);
+            let reason = match pause_changed && paused {
+                true => Reason::Paused,
+                false => Reason::Publisher,
+            };
+            engine.stop_consumer(consumer, reason);
         }
     }
     if paused && let Some(producer) = engine.table.producers.get_mut(key) {

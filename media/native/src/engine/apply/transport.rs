@@ -1,6 +1,7 @@
 //! Rows and acts of transports.
 
 use super::super::Engine;
+use super::super::consumer::Reason;
 use super::super::error::OrderError;
 use super::super::ice::GENERATIONS_MAX;
 use super::super::rewrite::Rewriter;
@@ -144,7 +145,7 @@ pub(super) fn set_srtp_keys(
                 rtx.stream = OutboundStream::new();
                 rtx.next = engine.random.below(FIRST_SEQUENCE_MAX) + 1;
             }
-            engine.stop_consumer(consumer_key);
+            engine.stop_consumer(consumer_key, Reason::Transport);
         }
     }
     engine.start_waiting_consumers(now_ns, key);

@@ -1,0 +1,266 @@
+//! Shares one transport's bandwidth among its consumers. Pure: candidates in, layers out.
+//!
+//! Audio is taken off first. Then each video gets its lowest layers, in the order of priority, and
+//! after that they climb in turns, one step a turn, higher priorities first. What does not fit stays
+//! below, and a video whose lowest layers do not fit is paused.
+//!
+//! # Hysteresis
+//! What a video has may use all of the estimate; a step above that must fit into [`RAISE_SHARE`] of
+//! it, and not come too soon after a step down ([`Memory`]).
+
+/// Of the estimate, what layers above the present ones must fit into.
+pub(crate) const RAISE_SHARE: f64 = 0.92;
+
+/// RTP headers, extensions and SRTP tags beside payloads.
+pub(crate) const OVERHEAD: f64 = 1.06;
+
+/// After a step down, none up for so long; twice as long after each step up that did not last.
+const HOLD_NS: u64 = 5_000_000_000;
+const HOLD_NS_MAX: u64 = 40_000_000_000;
+
+/// A step up that lasted so long was right.
+const LASTED_NS: u64 = 15_000_000_000;
+
+/// Steps of one candidate at most.
+pub(crate) const STEPS_MAX: usize = 16;
+
+/// Layers and what they take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) spatial: u8,
+    pub(crate) temporal: u8,
+    pub(crate) bitrate_bps: u64,
+}
+
+/// What a consumer's layers were before, and when they may rise.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    /// Layers that were given last; None: paused. Without `given`, nothing was decided yet.
+    pub(crate) layers: Option<(u8, u8)>,
+    pub(crate) given: bool,
+    raised_ns: u64,
+    hold_until_ns: u64,
+    hold_ns: u64,
+}
+
+impl Memory {
+    /// Notes what was decided.
+    pub(crate) fn note(&mut self, now_ns: u64, layers: Option<(u8, u8)>, by_bandwidth: bool) {
+        if !self.given {
+            self.given = true;
+        } else if layers < self.layers && by_bandwidth {
+            let soon = now_ns.saturating_sub(self.raised_ns) < LASTED_NS;
+            self.hold_ns = if soon && self.raised_ns > 0 {
+                (self.hold_ns * 2).clamp(HOLD_NS, HOLD_NS_MAX)
+            } else {
+                HOLD_NS
+            };
+            self.hold_until_ns = now_ns + self.hold_ns;
+        } else if layers > self.layers {
+            self.raised_ns = now_ns;
+        }
+        self.layers = layers;
+    }
+
+    fn may_rise(&self, now_ns: u64) -> bool {
+        now_ns >= self.hold_until_ns
+    }
+}
+
+/// A video that wants bandwidth.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    /// Higher ones first; among equals the order of the list.
+    pub(crate) priority: u8,
+    /// From the lowest to the highest wanted.
+    pub(crate) steps: Vec<Step>,
+    pub(crate) memory: Memory,
+    /// The outcome: how many steps; 0 is paused.
+    pub(crate) taken: usize,
+}
+
+impl Candidate {
+    fn cost_bps(&self, taken: usize) -> u64 {
+        match taken {
+            0 => 0,
+            _ => (self.steps[taken - 1].bitrate_bps as f64 * OVERHEAD) as u64,
+        }
+    }
+
+    /// How many steps it has now; all of them while nothing was decided.
+    fn held(&self) -> usize {
+        match (self.memory.given, self.memory.layers) {
+            (false, _) => self.steps.len(),
+            (true, None) => 0,
+            (true, Some(layers)) => self
+                .steps
+                .iter()
+                .filter(|one| (one.spatial, one.temporal) <= layers)
+                .count(),
+        }
+    }
+
+    /// The outcome as layers.
+    pub(crate) fn layers(&self) -> Option<(u8, u8)> {
+        let step = self.steps.get(self.taken.checked_sub(1)?)?;
+        Some((step.spatial, step.temporal))
+    }
+}
+
+/// What an allocation came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// What was given away, audio included.
+    pub(crate) spent_bps: u64,
+    /// What the estimate would have to be for one step more; None if nobody lacks anything.
+    pub(crate) wanted_bps: Option<u64>,
+}
+
+/// Shares `estimate_bps`, of which audio takes `audio_bps`. `may_pause`: whether the estimate is
+/// known well enough to pause somebody.
+pub(crate) fn allocate(
+    now_ns: u64,
+    estimate_bps: u64,
+    audio_bps: u64,
+    may_pause: bool,
+    candidates: &mut [Candidate],
+) -> Outcome {
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    order.sort_by_key(|&place| std::cmp::Reverse(candidates[place].priority));
+    let raise_bps = (estimate_bps as f64 * RAISE_SHARE) as u64;
+    let mut spent_bps = audio_bps;
+    for candidate in candidates.iter_mut() {
+        candidate.taken = 0;
+    }
+    let mut first_round = true;
+    loop {
+        let mut climbed = false;
+        for &place in &order {
+            let candidate = &mut candidates[place];
+            if candidate.taken == candidate.steps.len() {
+                continue;
+            }
+            let next = candidate.taken + 1;
+            let rest_bps = spent_bps - candidate.cost_bps(candidate.taken);
+            let total_bps = rest_bps + candidate.cost_bps(next);
+            let fits = if next <= candidate.held() {
+                total_bps <= estimate_bps
+            } else {
+                total_bps <= raise_bps && candidate.memory.may_rise(now_ns)
+            };
+            if fits || (first_round && !may_pause) {
+                candidate.taken = next;
+                spent_bps = total_bps;
+                climbed = true;
+            }
+        }
+        first_round = false;
+        if !climbed {
+            break;
+        }
+    }
+    let lacking = candidates
+        .iter()
+        .filter(|one| one.taken < one.steps.len() && one.memory.may_rise(now_ns));
+    let wanted_bps = lacking
+        .map(|one| {
+            let total_bps = spent_bps - one.cost_bps(one.taken) + one.cost_bps(one.taken + 1);
+            (total_bps as f64 / RAISE_SHARE) as u64 + 1
+        })
+        .min();
+    Outcome {
+        spent_bps,
+        wanted_bps,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    fn video(priority: u8, rates_kbps: &[u64]) -> Candidate {
+        let steps = rates_kbps.iter().enumerate().map(|(place, kbps)| Step {
+            spatial: place as u8,
+            temporal: 0,
+            bitrate_bps: kbps * 1000,
+        });
+        Candidate {
+            priority,
+            steps: steps.collect(),
+            memory: Memory::default(),
+            taken: 0,
+        }
+    }
+
+    fn taken(candidates: &[Candidate]) -> Vec<usize> {
+        candidates.iter().map(|one| one.taken).collect()
+    }
+
+    #[test]
+    fn everybody_gets_the_lowest_before_anybody_climbs() {
+        let mut all = vec![video(1, &[100, 500, 1500]), video(1, &[100, 500, 1500])];
+        let outcome = allocate(S, 900_000, 40_000, true, &mut all);
+        assert_eq!(taken(&all), [2, 1]);
+        assert!(outcome.spent_bps <= 900_000 && outcome.wanted_bps.is_some());
+        allocate(S, 250_000 + 40_000, 40_000, true, &mut all);
+        assert_eq!(taken(&all), [1, 1]);
+    }
+
+    #[test]
+    fn higher_priority_climbs_first_and_is_paused_last() {
+        let mut all = vec![video(1, &[100, 500]), video(9, &[100, 500])];
+        allocate(S, 750_000, 0, true, &mut all);
+        assert_eq!(taken(&all), [1, 2]);
+        allocate(S, 150_000, 0, true, &mut all);
+        assert_eq!(taken(&all), [0, 1]);
+    }
+
+    #[test]
+    fn a_guess_pauses_nobody() {
+        let mut all = vec![video(1, &[3_000, 6_000])];
+        let outcome = allocate(S, 900_000, 0, false, &mut all);
+        assert_eq!(taken(&all), [1]);
+        assert!(outcome.wanted_bps.is_some());
+    }
+
+    #[test]
+    fn a_step_up_needs_room_and_time() {
+        let mut all = vec![video(1, &[100, 500])];
+        all[0].memory.note(S, Some((1, 0)), true);
+        all[0].memory.note(2 * S, Some((0, 0)), true);
+        // Too soon, then too tight, then right.
+        allocate(3 * S, 2_000_000, 0, true, &mut all);
+        assert_eq!(taken(&all), [1]);
+        allocate(8 * S, 560_000, 0, true, &mut all);
+        assert_eq!(taken(&all), [1]);
+        allocate(8 * S, 600_000, 0, true, &mut all);
+        assert_eq!(taken(&all), [2]);
+    }
+
+    #[test]
+    fn steps_that_do_not_last_are_tried_ever_more_rarely() {
+        let mut memory = Memory::default();
+        memory.note(0, Some((0, 0)), true);
+        let mut now_ns = S;
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            memory.note(now_ns, Some((1, 0)), true);
+            memory.note(now_ns + S, Some((0, 0)), true);
+            waits.push((memory.hold_until_ns - now_ns - S) / S);
+            now_ns = memory.hold_until_ns;
+        }
+        assert_eq!(waits, [5, 10, 20, 40, 40, 40]);
+    }
+
+    #[test]
+    fn what_is_held_stays_in_a_tight_estimate() {
+        let mut all = vec![video(1, &[100, 500])];
+        all[0].memory.note(S, Some((1, 0)), true);
+        allocate(S, 535_000, 0, true, &mut all);
+        assert_eq!(taken(&all), [2]);
+        let outcome = allocate(S, 525_000, 0, true, &mut all);
+        assert_eq!((taken(&all), outcome.wanted_bps.is_some()), (vec![1], true));
+    }
+}

@@ -1,0 +1,343 @@
+//! What the way to one viewer takes, and what its consumers get of it.
+//!
+//! A viewer's transport has a [`Downlink`]: the estimator of [`crate::bwe`], the last allocation, and
+//! the probe that is under way. A few times a second, and at once when the estimate falls below what
+//! was given away, the layers of all its consumers are allocated anew (`allocate`). Where the estimate
+//! is too small for the next step, a probe looks for more (`probing`).
+//!
+//! A viewer that gives no feedback is reckoned with [`INITIAL_BPS`] for [`DEAF_NS`]; after that it
+//! gets all that it wants, for nothing is known against it.
+
+use super::Engine;
+use super::allocate::{Candidate, Outcome, STEPS_MAX, Step, allocate};
+use super::consumer::Grant;
+use super::filter::Structure;
+use super::producer::Producer;
+use super::table::{ConsumerKey, Table, TransportKey};
+use super::timers::{Armed, Timer};
+use crate::bwe::{Estimator, INITIAL_BPS, Limit};
+use crate::rtcp::TransportFeedback;
+use crate::wire::notices::Notice;
+use crate::wire::orders::{Kind, SetConsumer};
+
+/// Between two allocations.
+const ALLOCATE_NS: u64 = 250_000_000;
+
+/// A viewer without feedback for so long gives none.
+const DEAF_NS: u64 = 2_000_000_000;
+
+/// Estimates are told at most so often, and only when they changed by a fourth.
+const TELL_NS: u64 = 5_000_000_000;
+
+/// Bytes of RTP, SRTP and extensions of an audio packet, and packets of a second.
+const AUDIO_OVERHEAD_BPS: u64 = 50 * 8 * 50;
+
+/// The congestion state of a viewer's transport.
+#[derive(Debug, Default)]
+pub(crate) struct Downlink {
+    pub(crate) estimator: Estimator,
+    pub(crate) timer: Armed,
+    pub(crate) probing: super::probing::Probing,
+    pub(crate) outcome: Outcome,
+    /// Since when packets were sent, or may have been, without any feedback.
+    unheard_since_ns: Option<u64>,
+    told: Option<(u64, Limit)>,
+    told_ns: u64,
+}
+
+impl Downlink {
+    /// What may be given away; None for all. The flag: it is known, not guessed.
+    fn budget(&mut self, now_ns: u64, numbers_packets: bool) -> Option<(u64, bool)> {
+        if let Some(bps) = self.estimator.bitrate_bps() {
+            return Some((bps, true));
+        }
+        if !numbers_packets {
+            return None;
+        }
+        if self.estimator.has_sent() {
+            let since_ns = *self.unheard_since_ns.get_or_insert(now_ns);
+            if now_ns.saturating_sub(since_ns) >= DEAF_NS {
+                return None;
+            }
+        }
+        Some((INITIAL_BPS, false))
+    }
+}
+
+pub(super) fn handle_feedback(
+    engine: &mut Engine,
+    now_ns: u64,
+    key: TransportKey,
+    feedback: &TransportFeedback<'_>,
+) {
+    if let Some(transport) = engine.table.transports.get_mut(key) {
+        transport.counters.feedbacks += 1;
+        transport
+            .downlink
+            .estimator
+            .handle_feedback(now_ns, feedback);
+        follow_estimate(engine, now_ns, key);
+    }
+}
+
+pub(super) fn handle_remb(engine: &mut Engine, now_ns: u64, key: TransportKey, bitrate_bps: u64) {
+    if let Some(transport) = engine.table.transports.get_mut(key) {
+        transport.counters.feedbacks += 1;
+        transport
+            .downlink
+            .estimator
+            .handle_remb(now_ns, bitrate_bps);
+        follow_estimate(engine, now_ns, key);
+    }
+}
+
+/// Allocates at once when less is left than was given away.
+fn follow_estimate(engine: &mut Engine, now_ns: u64, key: TransportKey) {
+    let Some(transport) = engine.table.transports.get(key) else {
+        return;
+    };
+    let downlink = &transport.downlink;
+    let estimate_bps = downlink.estimator.bitrate_bps();
+    if estimate_bps.is_some_and(|bps| bps < downlink.outcome.spent_bps) {
+        engine.reallocate(now_ns, key);
+    }
+}
+
+/// The regular look.
+pub(super) fn handle_allocate(engine: &mut Engine, now_ns: u64, key: TransportKey) {
+    if let Some(transport) = engine.table.transports.get_mut(key) {
+        transport.downlink.estimator.handle_tick(now_ns);
+        engine.reallocate(now_ns, key);
+        engine.tell_estimate(now_ns, key);
+        engine.tell_layers(now_ns, key);
+    }
+}
+
+impl Engine {
+    /// Shares the bandwidth of a viewer's transport anew among its consumers.
+    pub(super) fn reallocate(&mut self, now_ns: u64, key: TransportKey) {
+        let Some(transport) = self.table.transports.get(key) else {
+            return;
+        };
+        if transport.is_publisher() || transport.consumers.is_empty() {
+            return;
+        }
+        let mut keys = Vec::new();
+        let mut candidates = Vec::new();
+        let (mut audio_bps, mut numbers_packets) = (0, false);
+        for consumer in transport.consumers.clone() {
+            match self.table.demand(now_ns, consumer) {
+                Some(Demand::Audio(bps)) => audio_bps += bps,
+                Some(Demand::Video(candidate, numbers)) => {
+                    numbers_packets |= numbers;
+                    keys.push(consumer);
+                    candidates.push(candidate);
+                }
+                None => {}
+            }
+        }
+        let Engine { table, timers, .. } = self;
+        let transport = table.transports.get_mut(key).expect("looked up");
+        let downlink = &mut transport.downlink;
+        let at_ns = now_ns + ALLOCATE_NS;
+        timers.arm(&mut downlink.timer, at_ns, Timer::Allocate(key));
+        match downlink.budget(now_ns, numbers_packets) {
+            Some((estimate_bps, known)) => {
+                downlink.outcome =
+                    allocate(now_ns, estimate_bps, audio_bps, known, &mut candidates);
+            }
+            None => {
+                downlink.outcome = Outcome::default();
+                for candidate in &mut candidates {
+                    candidate.taken = candidate.steps.len();
+                }
+            }
+        }
+        let wanted_bps = downlink.outcome.wanted_bps;
+        for (key, candidate) in keys.into_iter().zip(&candidates) {
+            self.grant(now_ns, key, candidate);
+        }
+        self.consider_probe(now_ns, key, wanted_bps);
+    }
+
+    /// Gives a consumer what was allocated to it.
+    fn grant(&mut self, now_ns: u64, key: ConsumerKey, candidate: &Candidate) {
+        let Some(consumer) = self.table.consumers.get_mut(key) else {
+            return;
+        };
+        let layers = candidate.layers();
+        let is_limited = candidate.taken < candidate.steps.len();
+        let grant = Grant {
+            layers,
+            is_limited,
+            bitrate_bps: candidate
+                .taken
+                .checked_sub(1)
+                .map_or(0, |place| candidate.steps[place].bitrate_bps),
+        };
+        let before = consumer.grant.replace(grant);
+        if !consumer.memory.given || consumer.memory.layers != layers {
+            consumer.memory.note(now_ns, layers, is_limited);
+        }
+        let changed =
+            before.is_none_or(|before| (before.layers, before.is_limited) != (layers, is_limited));
+        if changed {
+            self.aim_consumer(now_ns, key);
+        }
+    }
+
+    /// Tells control the estimate, where it matters to somebody.
+    fn tell_estimate(&mut self, now_ns: u64, key: TransportKey) {
+        let Engine { table, notices, .. } = self;
+        let Some(transport) = table.transports.get_mut(key) else {
+            return;
+        };
+        let Some(bitrate_bps) = transport.downlink.estimator.bitrate_bps() else {
+            return;
+        };
+        let layered = transport.consumers.iter().any(|&one| {
+            table
+                .consumers
+                .get(one)
+                .is_some_and(|one| one.is_video() && one.has_choice)
+        });
+        let downlink = &mut transport.downlink;
+        let limit = downlink.estimator.limit();
+        let changed = match downlink.told {
+            None => layered,
+            Some((told, before)) => {
+                bitrate_bps * 4 < told * 3
+                    || bitrate_bps * 3 > told * 4
+                    || (before != limit && downlink.outcome.wanted_bps.is_some())
+            }
+        };
+        let matters = layered || downlink.outcome.wanted_bps.is_some();
+        let due = downlink.told.is_none() || now_ns.saturating_sub(downlink.told_ns) >= TELL_NS;
+        if !(changed && matters && due) {
+            return;
+        }
+        downlink.told = Some((bitrate_bps, limit));
+        downlink.told_ns = now_ns;
+        notices.push(Notice::BandwidthEstimated {
+            transport: transport.row.transport.clone(),
+            bitrate_bps,
+            limit: limit.word().to_owned(),
+            wanted_bps: downlink.outcome.wanted_bps,
+        });
+    }
+
+    /// Tells control which layers are sent, where only temporal ones changed, or SVC's.
+    fn tell_layers(&mut self, now_ns: u64, key: TransportKey) {
+        let Engine { table, notices, .. } = self;
+        let Some(transport) = table.transports.get(key) else {
+            return;
+        };
+        for &one in &transport.consumers {
+            let Some(consumer) = table.consumers.get_mut(one) else {
+                continue;
+            };
+            let Some(producer) = table.producers.get(consumer.producer) else {
+                continue;
+            };
+            if consumer.is_video() && consumer.selection.current().is_some() {
+                let layers = consumer.layers_sent(now_ns, producer);
+                consumer.tell_layers(layers, notices);
+            }
+        }
+    }
+}
+
+/// What a consumer asks of its transport.
+enum Demand {
+    Audio(u64),
+    /// And whether its packets bear transport-wide numbers.
+    Video(Candidate, bool),
+}
+
+impl Table {
+    fn demand(&mut self, now_ns: u64, key: ConsumerKey) -> Option<Demand> {
+        let consumer = self.consumers.get_mut(key)?;
+        let producer = self.producers.get(consumer.producer)?;
+        if consumer.row.paused || producer.row.paused {
+            return None;
+        }
+        if consumer.row.kind == Kind::Audio {
+            let bps: u64 = producer
+                .encodings
+                .iter()
+                .map(|one| one.bitrate_bps(now_ns))
+                .sum();
+            return Some(Demand::Audio(bps + AUDIO_OVERHEAD_BPS));
+        }
+        let steps = steps(now_ns, producer, &consumer.row);
+        consumer.has_choice = steps.len() > 1;
+        if steps.is_empty() {
+            return None;
+        }
+        let numbers_packets = producer.formats[consumer.format].numbers_packets;
+        let candidate = Candidate {
+            priority: 1,
+            steps,
+            memory: consumer.memory,
+            taken: 0,
+        };
+        Some(Demand::Video(candidate, numbers_packets))
+    }
+}
+
+/// The layers that a viewer may be sent, from the lowest on.
+///
+/// Higher spatial layers come with a temporal layer above the lowest where there is one: a picture
+/// that is large and jerks is worse than one that is small.
+fn steps(now_ns: u64, producer: &Producer, row: &SetConsumer) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let wanted_spatial = row.spatial_layer.map_or(usize::MAX, |layer| layer as usize);
+    let wanted_temporal = row.temporal_layer.unwrap_or(u32::MAX);
+    let mut push = |encoding: usize, spatial: u8, top: u8, inner: u8, one: bool| {
+        let state = &producer.encodings[encoding];
+        let top = u32::from(top).min(wanted_temporal) as u8;
+        let first = if steps.is_empty() { 0 } else { top.min(1) };
+        for temporal in first..=top {
+            let mut bitrate_bps = state.rates.bitrate_bps(now_ns, inner, temporal, one);
+            if bitrate_bps == 0 {
+                bitrate_bps = state.bitrate_bps(now_ns);
+            }
+            if steps.len() < STEPS_MAX {
+                steps.push(Step {
+                    spatial,
+                    temporal,
+                    bitrate_bps,
+                });
+            }
+        }
+    };
+    if producer.encodings.len() > 1 {
+        let live: Vec<usize> = (0..producer.encodings.len())
+            .filter(|&place| producer.encodings[place].live)
+            .collect();
+        let within = live
+            .iter()
+            .copied()
+            .filter(|&place| place <= wanted_spatial);
+        let chosen: Vec<usize> = match within.clone().next() {
+            Some(_) => within.collect(),
+            None => live.first().copied().into_iter().collect(),
+        };
+        for place in chosen {
+            let (_, top) = producer.encodings[place].rates.highest(now_ns);
+            push(place, place as u8, top, super::filter::ALL, false);
+        }
+    } else if let Some(encoding) = producer.encodings.first().filter(|one| one.live) {
+        let (spatial, top) = encoding.rates.highest(now_ns);
+        let highest = usize::from(spatial).min(wanted_spatial) as u8;
+        match encoding.structure {
+            Structure::Flat => push(0, 0, top, super::filter::ALL, false),
+            structure => {
+                for layer in 0..=highest {
+                    push(0, layer, top, layer, structure == Structure::Key);
+                }
+            }
+        }
+    }
+    steps
+}

@@ -1,0 +1,269 @@
+//! Which layers of one stream a viewer is sent: temporal ones, and spatial ones inside of the stream (SVC).
+//!
+//! Layers change with frames, never inside of one. Down at once: no frame needs one of a higher
+//! temporal layer, nor, with full SVC, of a higher spatial one. Up where the codec says that one can:
+//! a temporal layer at a switching point, a spatial layer at a keyframe. In a k-SVC stream
+//! (`L3T3_KEY`) spatial layers depend on each other in keyframes only, so a viewer is sent one of
+//! them between keyframes, and changes over at keyframes, up and down.
+
+use crate::codec::PayloadInfo;
+
+/// All layers.
+pub(crate) const ALL: u8 = u8::MAX;
+
+/// What is done with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sieve {
+    /// It passes.
+    Pass,
+    /// It passes, and ends its picture for this viewer.
+    PassLast,
+    /// It is left out.
+    LeaveOut,
+}
+
+/// How the spatial layers of one stream hang together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Structure {
+    /// There is one.
+    #[default]
+    Flat,
+    /// Each is predicted from the one below, always.
+    Full,
+    /// In keyframes only.
+    Key,
+}
+
+impl Structure {
+    /// Of a scalability mode (W3C webrtc-svc, 7) such as `L3T3_KEY`. Simulcast modes (`S2T1`) in
+    /// one stream have layers that depend on nothing: they are treated as k-SVC.
+    pub(crate) fn of(mode: Option<&str>) -> Self {
+        let mode = mode.unwrap_or_default();
+        let spatial = mode
+            .get(1..2)
+            .and_then(|count| count.parse::<u8>().ok())
+            .unwrap_or(1);
+        match mode.as_bytes().first() {
+            _ if spatial < 2 => Self::Flat,
+            Some(b'S') => Self::Key,
+            Some(b'L') if mode.contains("_KEY") => Self::Key,
+            Some(b'L') => Self::Full,
+            _ => Self::Flat,
+        }
+    }
+}
+
+/// The layers of one viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LayerFilter {
+    spatial: u8,
+    temporal: u8,
+    target_spatial: u8,
+    target_temporal: u8,
+}
+
+impl Default for LayerFilter {
+    fn default() -> Self {
+        Self {
+            spatial: ALL,
+            temporal: ALL,
+            target_spatial: ALL,
+            target_temporal: ALL,
+        }
+    }
+}
+
+impl LayerFilter {
+    /// The highest layers that pass now; [`ALL`] for no bound.
+    pub(crate) fn current(&self) -> (u8, u8) {
+        (self.spatial, self.temporal)
+    }
+
+    /// Wants other layers; they come as soon as they can.
+    pub(crate) fn aim(&mut self, spatial: u8, temporal: u8) {
+        (self.target_spatial, self.target_temporal) = (spatial, temporal);
+    }
+
+    /// A stream begins, with a keyframe.
+    pub(crate) fn begin(&mut self) {
+        (self.spatial, self.temporal) = (self.target_spatial, self.target_temporal);
+    }
+
+    /// Whether a keyframe is needed to reach the target.
+    pub(crate) fn needs_keyframe(&self, structure: Structure) -> bool {
+        match structure {
+            Structure::Flat => false,
+            Structure::Full => self.target_spatial > self.spatial,
+            Structure::Key => self.target_spatial != self.spatial,
+        }
+    }
+
+    /// Judges a packet. `key_picture`: it belongs to a keyframe, in whichever spatial layer.
+    #[inline]
+    pub(crate) fn sift(
+        &mut self,
+        info: &PayloadInfo,
+        structure: Structure,
+        key_picture: bool,
+    ) -> Sieve {
+        if !info.is_layered {
+            return Sieve::Pass;
+        }
+        if info.start_of_frame {
+            self.change(info, structure, key_picture);
+        }
+        if info.temporal_layer > self.temporal || info.spatial_layer > self.spatial {
+            return Sieve::LeaveOut;
+        }
+        match structure {
+            Structure::Flat => Sieve::Pass,
+            Structure::Key
+                if !key_picture && info.spatial_layer < self.spatial && self.spatial != ALL =>
+            {
+                Sieve::LeaveOut
+            }
+            _ if info.end_of_frame && info.spatial_layer == self.spatial => Sieve::PassLast,
+            _ => Sieve::Pass,
+        }
+    }
+
+    fn change(&mut self, info: &PayloadInfo, structure: Structure, key_picture: bool) {
+        if self.target_temporal < self.temporal || key_picture {
+            self.temporal = self.target_temporal;
+        } else if info.temporal_layer > self.temporal
+            && info.temporal_layer <= self.target_temporal
+            && info.switching_point
+        {
+            self.temporal = if info.temporal_layer == self.target_temporal {
+                self.target_temporal
+            } else {
+                info.temporal_layer
+            };
+        }
+        let begins_picture = info.spatial_layer == 0;
+        match structure {
+            Structure::Flat => {}
+            _ if begins_picture && key_picture => self.spatial = self.target_spatial,
+            Structure::Full if begins_picture && self.target_spatial < self.spatial => {
+                self.spatial = self.target_spatial;
+            }
+            Structure::Full
+                if info.is_layer_start
+                    && info.spatial_layer > self.spatial
+                    && info.spatial_layer <= self.target_spatial
+                    && info.spatial_layer == self.spatial + 1 =>
+            {
+                self.spatial = info.spatial_layer;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(spatial_layer: u8, temporal_layer: u8, switching_point: bool) -> PayloadInfo {
+        PayloadInfo {
+            start_of_frame: true,
+            end_of_frame: true,
+            spatial_layer,
+            temporal_layer,
+            switching_point,
+            is_layered: true,
+            ..PayloadInfo::default()
+        }
+    }
+
+    #[test]
+    fn temporal_layers_go_down_with_the_next_frame_and_up_at_switching_points() {
+        let mut filter = LayerFilter::default();
+        let pass = |filter: &mut LayerFilter, layer, switching| {
+            filter.sift(&frame(0, layer, switching), Structure::Flat, false) != Sieve::LeaveOut
+        };
+        assert!(pass(&mut filter, 2, false));
+        filter.aim(ALL, 0);
+        assert!(!pass(&mut filter, 2, true));
+        assert!(pass(&mut filter, 0, false));
+        filter.aim(ALL, 2);
+        assert!(!pass(&mut filter, 2, false) && !pass(&mut filter, 1, false));
+        assert!(pass(&mut filter, 1, true) && !pass(&mut filter, 2, false));
+        assert!(pass(&mut filter, 2, true) && pass(&mut filter, 2, false));
+        assert_eq!(filter.current(), (ALL, 2));
+    }
+
+    #[test]
+    fn a_frame_is_never_cut() {
+        let mut filter = LayerFilter::default();
+        let start = PayloadInfo {
+            end_of_frame: false,
+            ..frame(0, 2, false)
+        };
+        let rest = PayloadInfo {
+            start_of_frame: false,
+            ..frame(0, 2, false)
+        };
+        assert_eq!(filter.sift(&start, Structure::Flat, false), Sieve::Pass);
+        filter.aim(ALL, 0);
+        assert_eq!(filter.sift(&rest, Structure::Flat, false), Sieve::Pass);
+        assert_eq!(filter.sift(&start, Structure::Flat, false), Sieve::LeaveOut);
+    }
+
+    /// What passes of a picture of three spatial layers.
+    fn picture(filter: &mut LayerFilter, structure: Structure, key: bool) -> Vec<Sieve> {
+        (0..3)
+            .map(|layer| filter.sift(&frame(layer, 0, false), structure, key))
+            .collect()
+    }
+
+    #[test]
+    fn spatial_layers_of_full_svc_go_down_at_once_and_up_at_keyframes() {
+        use Sieve::{LeaveOut, Pass, PassLast};
+        let mut filter = LayerFilter::default();
+        filter.aim(2, ALL);
+        assert_eq!(
+            picture(&mut filter, Structure::Full, true),
+            [Pass, Pass, PassLast]
+        );
+        filter.aim(1, ALL);
+        let down = [Pass, PassLast, LeaveOut];
+        assert_eq!(picture(&mut filter, Structure::Full, false), down);
+        filter.aim(2, ALL);
+        assert!(filter.needs_keyframe(Structure::Full));
+        assert_eq!(picture(&mut filter, Structure::Full, false), down);
+        assert_eq!(
+            picture(&mut filter, Structure::Full, true),
+            [Pass, Pass, PassLast]
+        );
+    }
+
+    #[test]
+    fn k_svc_sends_one_spatial_layer_between_keyframes_and_changes_at_keyframes() {
+        use Sieve::{LeaveOut, Pass, PassLast};
+        let mut filter = LayerFilter::default();
+        filter.aim(2, ALL);
+        assert_eq!(
+            picture(&mut filter, Structure::Key, true),
+            [Pass, Pass, PassLast]
+        );
+        assert_eq!(
+            picture(&mut filter, Structure::Key, false),
+            [LeaveOut, LeaveOut, PassLast]
+        );
+        filter.aim(0, ALL);
+        assert!(filter.needs_keyframe(Structure::Key));
+        assert_eq!(
+            picture(&mut filter, Structure::Key, false),
+            [LeaveOut, LeaveOut, PassLast]
+        );
+        assert_eq!(
+            picture(&mut filter, Structure::Key, true),
+            [PassLast, LeaveOut, LeaveOut]
+        );
+        assert_eq!(
+            picture(&mut filter, Structure::Key, false),
+            [PassLast, LeaveOut, LeaveOut]
+        );
+    }
+}

@@ -277,6 +277,16 @@ class DtlsConnected(_Event, frozen=True, kw_only=True):
     srtp_profile: SrtpProfile
 
 
+class BandwidthChanged(_Event, frozen=True, kw_only=True, omit_defaults=True):
+    """What the way to the viewer takes; changes no state, tells why layers change."""
+
+    bitrate_bps: int
+    limit: str
+    """What keeps it from being higher: `delay`, `loss`, `remb` or `silence`."""
+    wanted_bps: int | None = None
+    """What it would have to be for the next layers."""
+
+
 class TransportClosed(_Event, frozen=True, kw_only=True):
     """The transport's actor ends."""
 
@@ -378,13 +388,15 @@ class ConsumerLayersPreferred(_Event, frozen=True, kw_only=True):
     temporal_layer: int | None
 
 
-class ConsumerLayersChanged(_Event, frozen=True, kw_only=True):
+class ConsumerLayersChanged(_Event, frozen=True, kw_only=True, omit_defaults=True):
     """The plane sends these layers now; None: nothing."""
 
     consumer: str
     peer: str
     spatial_layer: int | None
     temporal_layer: int | None
+    reason: str | None = None
+    """Why, as the notice `LayersChanged` has it."""
 
 
 class ConsumerScored(_Event, frozen=True, kw_only=True):
@@ -445,6 +457,7 @@ TransportEvent = (
     | IceRestarting
     | IceChanged
     | DtlsConnected
+    | BandwidthChanged
     | TransportClosed
 )
 ProducerEvent = (

@@ -90,12 +90,31 @@ class ConsumerScore(_Notice, frozen=True, kw_only=True):
     producer_score: int
 
 
-class LayersChanged(_Notice, frozen=True, kw_only=True):
-    """The layers that a consumer sends now; None when it sends nothing."""
+class LayersChanged(_Notice, frozen=True, kw_only=True, omit_defaults=True):
+    """The layers that a consumer sends now; None when it sends nothing.
+
+    Temporal layers are told where the stream has some, at most four times a second and consumer.
+    """
 
     consumer: str
     spatial_layer: int | None
     temporal_layer: int | None
+    reason: str | None = None
+    """`preferred` (all that is wanted), `bandwidth`, `publisher`, `paused` or `transport`."""
+
+
+class BandwidthEstimated(_Notice, frozen=True, kw_only=True, omit_defaults=True):
+    """What the way to a viewer takes, where it decides about layers.
+
+    Told when it changed by a fourth, at most every five seconds and transport.
+    """
+
+    transport: str
+    bitrate_bps: int
+    limit: str
+    """What keeps it from being higher: `delay`, `loss`, `remb` or `silence`."""
+    wanted_bps: int | None = None
+    """What it would have to be for the next layers; None when nobody lacks any."""
 
 
 class KeyFrameRequested(_Notice, frozen=True, kw_only=True, omit_defaults=True):
@@ -194,6 +213,7 @@ Notice = (
     | ProducerScore
     | ConsumerScore
     | LayersChanged
+    | BandwidthEstimated
     | KeyFrameRequested
     | ConsumerFrozen
     | AudioLevels

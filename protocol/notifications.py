@@ -150,11 +150,13 @@ def _consumer_resumed(event: events.ConsumerResumed) -> Notification | None:
 
 
 def _consumer_layers(event: events.ConsumerLayersChanged) -> Notification:
-    data = {
+    data: dict[str, Any] = {
         "consumer": event.consumer,
         "spatialLayer": event.spatial_layer,
         "temporalLayer": event.temporal_layer,
     }
+    if event.reason is not None:
+        data["reason"] = event.reason
     return Notification("layersChanged", data, Only(event.peer))
 
 

@@ -169,11 +169,39 @@ def _dtls(value: Any, about: str) -> str:
     return f"DTLS of {about} is {value.state}{profile}{reason}"
 
 
+_LAYER_REASONS = {
+    "preferred": "for it is the highest that is there and wanted",
+    "bandwidth": "for the viewer's bandwidth allows no more",
+    "publisher": "for the publisher's streams changed",
+    "paused": "for it is paused",
+    "transport": "for its transport can't send",
+}
+
+
 def _layers(value: Any, about: str) -> str:
+    why = _LAYER_REASONS.get(getattr(value, "reason", None) or "")
+    because = f", {why}" if why else ""
     if value.spatial_layer is None:
-        return f"Nothing is sent by {about} now"
+        return f"Nothing is sent by {about} now{because}"
     temporal = "" if value.temporal_layer is None else f", temporal layer {value.temporal_layer}"
-    return f"Spatial layer {value.spatial_layer}{temporal} is sent by {about} now"
+    return f"Spatial layer {value.spatial_layer}{temporal} is sent by {about} now{because}"
+
+
+_LIMITS = {
+    "delay": "as far as queues on the way let it",
+    "loss": "for packets are lost",
+    "remb": "as the viewer itself says",
+    "silence": "for the viewer's feedback stays away",
+}
+
+
+def _bandwidth(value: Any, about: str) -> str:
+    told = f"The way to {about} takes {value.bitrate_bps // 1000} kbit/s"
+    limit = _LIMITS.get(value.limit)
+    told += f", {limit}" if limit else ""
+    if value.wanted_bps is None:
+        return told
+    return f"{told}; the next layers need {value.wanted_bps // 1000} kbit/s"
 
 
 def _preferred(value: Any, about: str) -> str:
@@ -285,6 +313,9 @@ _SENTENCES: dict[str, _Tell] = {
     "AudioLevels": _form("The media plane heard the microphones of room {room}"),
     "Telemetry": _form("The media plane measured the streams of room {room}"),
     "LayersChanged": lambda value, about: f"The media plane told: {_layers(value, about)}",
+    "BandwidthEstimated": lambda value, about: (
+        f"The media plane estimated: {_bandwidth(value, about)}"
+    ),
     "KeyFrameRequested": _form(
         "The media plane asked the publisher of {about} for a keyframe for {requests} askers"
     ),
@@ -323,6 +354,7 @@ _SENTENCES: dict[str, _Tell] = {
     "IceRestarting": _form("{about} has new ICE credentials"),
     "IceChanged": _ice,
     "DtlsConnected": _form("DTLS of {about} is done with {srtp_profile}; media may flow"),
+    "BandwidthChanged": _bandwidth,
     "TransportClosed": _closing("{about} closed"),
     # Events of producers.
     "ProducerOpened": _form("{about} of peer {peer} is in the media plane"),

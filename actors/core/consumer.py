@@ -82,6 +82,7 @@ def _decide(state: ConsumerState, message: Any, _context: Context) -> Decision |
                 peer=state.peer,
                 spatial_layer=message.spatial_layer,
                 temporal_layer=message.temporal_layer,
+                reason=message.reason,
             )
             return Decision((changed,))
         case ConsumerScore(score=score, producer_score=producer_score):

@@ -37,6 +37,7 @@ from protocol.messages import (
     TransportSettings,
 )
 from protocol.notices import (
+    BandwidthEstimated,
     DtlsStateChanged,
     IceState,
     IceStateChanged,
@@ -97,6 +98,13 @@ def _decide(state: TransportState, message: Any, context: Context) -> Decision |
             return _ice(state, message, context)
         case DtlsStateChanged():
             return _dtls(state, message)
+        case BandwidthEstimated():
+            changed = events.BandwidthChanged(
+                bitrate_bps=message.bitrate_bps,
+                limit=message.limit,
+                wanted_bps=message.wanted_bps,
+            )
+            return Decision((changed,))
         case PlaneLost():
             return _close(state, "plane_failed")
         case OrderRefused():

@@ -20,7 +20,7 @@ _NOTICES = frozenset(
     (
         "IceStateChanged", "IceTupleChanged", "DtlsStateChanged", "ProducerStreamLearned",
         "ProducerActivityChanged", "ProducerScore", "ConsumerScore", "LayersChanged",
-        "KeyFrameRequested", "OrderRefused", "PlaneLost",
+        "BandwidthEstimated", "KeyFrameRequested", "OrderRefused", "PlaneLost",
     )
 )  # fmt: skip
 _ENTITIES = {"#": "#35;", ";": "#59;", "<": "#lt;", ">": "#gt;"}

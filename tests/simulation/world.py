@@ -24,6 +24,7 @@ from protocol.answers import Consumed, Entered, Produced, TransportCreated
 from protocol.ids import ROOM
 from protocol.messages import EvictPeer
 from protocol.notices import (
+    BandwidthEstimated,
     ConsumerFrozen,
     ConsumerScore,
     DtlsStateChanged,
@@ -415,6 +416,14 @@ class World:
                 IceTupleChanged(transport=transport, remote=remote),
                 DtlsStateChanged(transport=transport, state=dtls, srtp_profile=profile),  # type: ignore[arg-type]
             ][: 3 if self.random.random() < 0.2 else 2]
+            notices.append(
+                BandwidthEstimated(
+                    transport=transport,
+                    bitrate_bps=self.random.randrange(30_000, 9_000_000),
+                    limit=pick(["delay", "loss"]),
+                    wanted_bps=pick([None, 1_000_000]),
+                )
+            )
         if producers:
             producer = pick(producers)
             notices += [
@@ -432,7 +441,10 @@ class World:
                 ),
                 ConsumerFrozen(consumer=consumer, frozen=pick([True, False])),
                 LayersChanged(
-                    consumer=consumer, spatial_layer=pick([0, 1, None]), temporal_layer=0
+                    consumer=consumer,
+                    spatial_layer=pick([0, 1, None]),
+                    temporal_layer=0,
+                    reason=pick([None, "bandwidth"]),
                 ),
             ]
         if notices and self.random.random() < 0.03:

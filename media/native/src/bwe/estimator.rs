@@ -4,7 +4,7 @@ use super::history::SendHistory;
 use super::loss::LossBound;
 use super::probe::ProbeResults;
 use super::rate_control::{Inputs, RateControl};
-use super::{Acknowledged, AcknowledgedRate, PacketGroups, Trendline, Usage};
+use super::{Acknowledged, AcknowledgedRate, PacketGroups, QueueWatch, Trendline, Usage};
 use crate::rtcp::TransportFeedback;
 
 /// What is reckoned with before there is feedback, in bits a second.
@@ -18,6 +18,9 @@ pub const BITRATE_BPS_MAX: u64 = 100_000_000;
 /// Without feedback for so long, though packets are under way, the estimate is halved, again and again.
 const SILENT_NS: u64 = 1_500_000_000;
 const SILENT_PACKETS_MIN: u64 = 20;
+
+/// What was seen so long ago says nothing of delays now.
+const IDLE_NS: u64 = 1_000_000_000;
 
 /// For so long after a probe, beyond the round trip, delay is put down to it.
 const PROBE_ECHO_NS: u64 = 250_000_000;
@@ -90,6 +93,7 @@ pub struct Estimator {
     history: SendHistory,
     groups: PacketGroups,
     trendline: Trendline,
+    queue: QueueWatch,
     acknowledged: AcknowledgedRate,
     rate: RateControl,
     loss: LossBound,
@@ -111,6 +115,7 @@ impl Default for Estimator {
             history: SendHistory::default(),
             groups: PacketGroups::default(),
             trendline: Trendline::default(),
+            queue: QueueWatch::default(),
             acknowledged: AcknowledgedRate::default(),
             rate: RateControl::new(INITIAL_BPS, (BITRATE_BPS_MIN, BITRATE_BPS_MAX)),
             loss: LossBound::default(),
@@ -146,14 +151,18 @@ impl Estimator {
             history,
             groups,
             trendline,
+            queue,
             acknowledged,
             probes,
+            heard_ns,
             ..
         } = self;
         // The queue is the probe's own, and its result tells more than its delay.
         let deaf = now_ns < self.probe_shows_until_ns;
-        if deaf {
+        let idle = heard_ns.is_some_and(|heard_ns| now_ns.saturating_sub(heard_ns) > IDLE_NS);
+        if deaf || idle {
             *groups = PacketGroups::default();
+            trendline.restart();
         }
         let mut usage = if deaf {
             Usage::Under
@@ -163,6 +172,7 @@ impl Estimator {
         let mut over = false;
         let told = history.read(now_ns, feedback, |arrival| {
             acknowledged.record(arrival.arrived_ns, arrival.size);
+            queue.record(arrival.sent_ns, arrival.arrived_ns);
             if arrival.cluster != 0 {
                 probes.record(&arrival);
             }
@@ -182,7 +192,13 @@ impl Estimator {
             let smoothed = known + known / 50;
             self.round_trip_ns = Some(round_trip_ns.min(smoothed));
         }
-        let usage = if over { Usage::Over } else { usage };
+        queue.settle(now_ns);
+        let usage = match over || (!deaf && queue.is_standing() && !queue.is_falling()) {
+            true => Usage::Over,
+            // What stands drains: nothing is added to it.
+            false if queue.is_standing() => Usage::Under,
+            false => usage,
+        };
         if usage == Usage::Over {
             self.over_ns = Some(now_ns);
         }
@@ -196,12 +212,14 @@ impl Estimator {
             acknowledged_bps,
             sent_bps: self.sent.bitrate_bps(now_ns),
             round_trip_ns: self.round_trip_ns.unwrap_or(100_000_000),
+            queued_ns: self.queue.queued_ns(),
         };
         self.rate.update(now_ns, &inputs);
         if let Some(shown_bps) = self.probes.take() {
             // One that says far less than what flows, itself included, is mistaken.
             if shown_bps >= acknowledged_bps.unwrap_or(0) / 4 * 3 {
                 self.rate.set(now_ns, shown_bps);
+                self.loss.lift(shown_bps);
             }
         }
         let fates = (told.packets, told.lost);

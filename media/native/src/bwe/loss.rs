@@ -57,6 +57,11 @@ impl LossBound {
         self.bound_bps.is_finite().then_some(self.bound_bps as u64)
     }
 
+    /// A probe got so much through: no loss forbids that.
+    pub fn lift(&mut self, bitrate_bps: u64) {
+        self.bound_bps = self.bound_bps.max(bitrate_bps as f64);
+    }
+
     /// Takes the fates of packets. `estimate_bps` is the rate that would hold without this bound,
     /// `acknowledged_bps` what got through, `queues_grow` whether delay says that the link is full.
     pub fn record(

@@ -6,6 +6,7 @@
 //! packets sent ─▶ SendHistory ┐
 //! transport-cc feedback ──────┴▶ (sent, arrived, size) of each packet
 //!        │─▶ PacketGroups ─▶ Trendline ─▶ usage: normal, over, under ┐
+//!        │─▶ QueueWatch: a queue that stands is over-use, too ─────────────────┤
 //!        │─▶ AcknowledgedRate ───────────────────────────────────────┼▶ RateControl (AIMD) ┐
 //!        │─▶ ProbeResults: what a cluster got through ───────────────┘                     ├▶ min = estimate
 //!        └─▶ LossBound ────────────────────────────────────────────────────────────────────┘
@@ -27,6 +28,7 @@ mod groups;
 pub mod history;
 mod loss;
 mod probe;
+mod queue;
 mod rate_control;
 mod trendline;
 
@@ -39,6 +41,7 @@ pub use groups::{GroupDelta, PacketGroups};
 pub use history::{Acknowledged, SendHistory};
 pub use loss::LossBound;
 pub use probe::{PROBE_PACKETS_MIN, ProbeResults};
+pub use queue::QueueWatch;
 pub use rate_control::RateControl;
 pub use trendline::{Trendline, Usage};
 

@@ -78,6 +78,8 @@ pub struct Inputs {
     pub sent_bps: u64,
     /// From sending to hearing of it.
     pub round_trip_ns: u64,
+    /// How long the queue is.
+    pub queued_ns: u64,
 }
 
 impl RateControl {
@@ -146,7 +148,13 @@ impl RateControl {
         let through = inputs
             .acknowledged_bps
             .map_or(self.bitrate_bps, |bps| bps as f64);
-        let mut lowered = BACKOFF * through;
+        // A long queue must drain, too.
+        let backoff = match inputs.queued_ns {
+            500_000_000.. => 0.5,
+            200_000_000.. => 0.7,
+            _ => BACKOFF,
+        };
+        let mut lowered = backoff * through;
         let unused = (inputs.sent_bps as f64) < 0.6 * self.bitrate_bps;
         if unused {
             lowered = lowered.max(BACKOFF_UNUSED * self.bitrate_bps);

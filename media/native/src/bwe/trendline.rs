@@ -75,6 +75,14 @@ impl Trendline {
         self.usage
     }
 
+    /// What was seen is too old, or not to be trusted. The threshold stays.
+    pub fn restart(&mut self) {
+        *self = Self {
+            threshold_ms: self.threshold_ms,
+            ..Self::default()
+        };
+    }
+
     /// Takes the delta of two groups.
     pub fn record(&mut self, delta: &GroupDelta) -> Usage {
         let first_ns = *self.first_arrived_ns.get_or_insert(delta.arrived_ns);

@@ -38,26 +38,26 @@ pub(crate) struct Memory {
     /// Layers that were given last; None: paused. Without `given`, nothing was decided yet.
     pub(crate) layers: Option<(u8, u8)>,
     pub(crate) given: bool,
-    raised_ns: u64,
+    raised_ns: Option<u64>,
     hold_until_ns: u64,
     hold_ns: u64,
 }
 
 impl Memory {
-    /// Notes what was decided.
-    pub(crate) fn note(&mut self, now_ns: u64, layers: Option<(u8, u8)>, by_bandwidth: bool) {
+    /// Notes what was decided. Only a step down by congestion makes the next one up wait.
+    pub(crate) fn note(&mut self, now_ns: u64, layers: Option<(u8, u8)>, congested: bool) {
         if !self.given {
             self.given = true;
-        } else if layers < self.layers && by_bandwidth {
-            let soon = now_ns.saturating_sub(self.raised_ns) < LASTED_NS;
-            self.hold_ns = if soon && self.raised_ns > 0 {
-                (self.hold_ns * 2).clamp(HOLD_NS, HOLD_NS_MAX)
-            } else {
-                HOLD_NS
-            };
-            self.hold_until_ns = now_ns + self.hold_ns;
+        } else if layers < self.layers && congested {
+            // Further steps down of the same fall change nothing.
+            if let Some(raised_ns) = self.raised_ns.take() {
+                let soon = now_ns.saturating_sub(raised_ns) < LASTED_NS;
+                self.hold_ns = if soon { self.hold_ns * 2 } else { 0 }.clamp(HOLD_NS, HOLD_NS_MAX);
+            }
+            let until_ns = now_ns + self.hold_ns.max(HOLD_NS);
+            self.hold_until_ns = self.hold_until_ns.max(until_ns);
         } else if layers > self.layers {
-            self.raised_ns = now_ns;
+            self.raised_ns = Some(now_ns);
         }
         self.layers = layers;
     }

@@ -29,6 +29,12 @@ const DEAF_NS: u64 = 2_000_000_000;
 /// Estimates are told at most so often, and only when they changed by a fourth.
 const TELL_NS: u64 = 5_000_000_000;
 
+/// What simulcast encodings are taken for until they are measured.
+const GUESSES_BPS: [u64; 3] = [200_000, 700_000, 2_000_000];
+
+/// Congestion so long ago has nothing to do with a step down now.
+const CONGESTED_NS: u64 = 3_000_000_000;
+
 /// Bytes of RTP, SRTP and extensions of an audio packet, and packets of a second.
 const AUDIO_OVERHEAD_BPS: u64 = 50 * 8 * 50;
 
@@ -61,6 +67,18 @@ impl Downlink {
             }
         }
         Some((INITIAL_BPS, false))
+    }
+}
+
+impl Downlink {
+    /// Whether the way was full lately: queues grew, packets were lost, or feedback stayed away.
+    fn is_congested(&self, now_ns: u64) -> bool {
+        let over = self.estimator.over_ns();
+        over.is_some_and(|over_ns| now_ns.saturating_sub(over_ns) < CONGESTED_NS)
+            || matches!(
+                self.estimator.limit(),
+                Limit::Loss | Limit::Silence | Limit::Remb
+            )
     }
 }
 
@@ -154,14 +172,15 @@ impl Engine {
             }
         }
         let wanted_bps = downlink.outcome.wanted_bps;
+        let congested = downlink.is_congested(now_ns);
         for (key, candidate) in keys.into_iter().zip(&candidates) {
-            self.grant(now_ns, key, candidate);
+            self.grant(now_ns, key, candidate, congested);
         }
         self.consider_probe(now_ns, key, wanted_bps);
     }
 
     /// Gives a consumer what was allocated to it.
-    fn grant(&mut self, now_ns: u64, key: ConsumerKey, candidate: &Candidate) {
+    fn grant(&mut self, now_ns: u64, key: ConsumerKey, candidate: &Candidate, congested: bool) {
         let Some(consumer) = self.table.consumers.get_mut(key) else {
             return;
         };
@@ -177,7 +196,9 @@ impl Engine {
         };
         let before = consumer.grant.replace(grant);
         if !consumer.memory.given || consumer.memory.layers != layers {
-            consumer.memory.note(now_ns, layers, is_limited);
+            consumer
+                .memory
+                .note(now_ns, layers, is_limited && congested);
         }
         let changed =
             before.is_none_or(|before| (before.layers, before.is_limited) != (layers, is_limited));
@@ -298,10 +319,15 @@ fn steps(now_ns: u64, producer: &Producer, row: &SetConsumer) -> Vec<Step> {
         let top = u32::from(top).min(wanted_temporal) as u8;
         let first = if steps.is_empty() { 0 } else { top.min(1) };
         for temporal in first..=top {
-            let mut bitrate_bps = state.rates.bitrate_bps(now_ns, inner, temporal, one);
-            if bitrate_bps == 0 {
-                bitrate_bps = state.bitrate_bps(now_ns);
-            }
+            let measured_bps = state.rates.bitrate_bps(now_ns, inner, temporal, one);
+            let bitrate_bps = match (state.told_bps, state.rates.is_measured(now_ns)) {
+                (_, true) if measured_bps > 0 => measured_bps,
+                (Some(told_bps), _) if told_bps > 0 => told_bps,
+                _ if producer.encodings.len() > 1 => {
+                    GUESSES_BPS[encoding.min(GUESSES_BPS.len() - 1)].max(measured_bps)
+                }
+                _ => measured_bps,
+            };
             if steps.len() < STEPS_MAX {
                 steps.push(Step {
                     spatial,

@@ -19,6 +19,12 @@ const TRAIN_NS: u64 = 40_000_000;
 const PIECE_NS: u64 = 5_000_000;
 const TRAIN_BYTES_MAX: u64 = 64 * 1024;
 
+/// A train has at least so many bytes, and takes longer where its rate is low: a few packets say nothing.
+const TRAIN_BYTES_MIN: u64 = 2_400;
+
+/// A train is at least this fast, however low the estimate.
+const RATE_BPS_MIN: u64 = 150_000;
+
 /// Padding of one packet: its last byte counts it.
 const PADDING_BYTES: usize = 255;
 
@@ -47,6 +53,7 @@ pub(crate) struct Probing {
 #[derive(Clone, Copy, Debug)]
 struct Train {
     rate_bps: u64,
+    length_ns: u64,
     began_ns: u64,
 }
 
@@ -85,10 +92,13 @@ impl Engine {
         if now_ns < probing.next_ns || !calm {
             return;
         }
-        let rate_bps = (wanted_bps + wanted_bps / 8).min(estimate_bps * BEYOND);
+        let most_bps = (estimate_bps * BEYOND).max(RATE_BPS_MIN);
+        let rate_bps = (wanted_bps + wanted_bps / 8).min(most_bps);
+        let least_ns = TRAIN_BYTES_MIN * 8_000_000_000 / rate_bps;
         probing.before_bps = Some(estimate_bps);
         probing.train = Some(Train {
             rate_bps,
+            length_ns: least_ns.max(TRAIN_NS),
             began_ns: now_ns,
         });
         estimator.begin_probe(now_ns);
@@ -111,8 +121,8 @@ impl Engine {
                 .is_some_and(|one| one.rtx.is_some() && !one.rtx_payload_types.is_empty())
         });
         let elapsed_ns = now_ns.saturating_sub(train.began_ns);
-        let over = elapsed_ns >= TRAIN_NS;
-        let due_ns = elapsed_ns.min(TRAIN_NS) + PIECE_NS;
+        let over = elapsed_ns >= train.length_ns;
+        let due_ns = elapsed_ns + PIECE_NS;
         let due_bytes = (train.rate_bps * due_ns / 8_000_000_000).min(TRAIN_BYTES_MAX);
         if let Some(carrier) = carrier.filter(|_| !over) {
             while self.table.transports.get(key).is_some_and(|transport| {

@@ -90,6 +90,7 @@ fn transport_stats(transport: &Transport) -> TransportStats {
         packets_sent: counters.packets_sent,
         packets_received: counters.packets_received,
         stun_requests: counters.stun_requests,
+        available_outgoing_bps: transport.downlink.estimator.bitrate_bps(),
         drops: counters
             .drops
             .by_word()

@@ -144,6 +144,9 @@ pub struct TransportStats {
     /// Verified connectivity checks.
     #[serde(default)]
     pub stun_requests: u64,
+    /// Estimated bandwidth towards a viewer, in bits a second, once there was feedback.
+    #[serde(default)]
+    pub available_outgoing_bps: Option<u64>,
     /// Received and dropped packets by reason.
     #[serde(default)]
     pub drops: BTreeMap<String, u64>,

@@ -1,5 +1,6 @@
 //! A world in virtual time: one engine, peers with addresses, and links that lose and delay.
 
+pub(crate) mod path;
 pub(crate) mod peer;
 pub(crate) mod rows;
 pub(crate) mod span;
@@ -14,6 +15,7 @@ use _native::wire::orders::{
     EntryKind, Order, QueryStats, Remove, Secret, SetSrtpKeys, SrtpProfile,
 };
 
+pub(crate) use path::Path;
 pub(crate) use peer::Peer;
 
 pub(crate) const MS: u64 = 1_000_000;
@@ -67,6 +69,9 @@ pub(crate) struct World {
     pub(crate) records_max: usize,
     worker: u32,
     addresses: BTreeMap<SocketAddr, usize>,
+    /// Bottlenecks, and who is behind which; others have `link`.
+    pub(crate) paths: Vec<Path>,
+    pub(crate) routes: BTreeMap<SocketAddr, usize>,
     dice: Dice,
     /// Datagrams under way by time of arrival and order of sending.
     under_way: BTreeMap<(u64, u64), (Side, SocketAddr, Vec<u8>)>,
@@ -91,6 +96,8 @@ impl World {
             link: Link::default(),
             runs: 0,
             addresses: BTreeMap::new(),
+            paths: Vec::new(),
+            routes: BTreeMap::new(),
             dice: Dice::new(seed),
             under_way: BTreeMap::new(),
             sent: 0,
@@ -255,6 +262,20 @@ impl World {
     }
 
     fn put_under_way(&mut self, side: Side, address: SocketAddr, datagram: Vec<u8>) {
+        if let Some(&path) = self.routes.get(&address) {
+            let (now_ns, dice) = (self.now_ns, &mut self.dice);
+            let path = &mut self.paths[path];
+            let arrival_ns = match side {
+                Side::Engine => Some(now_ns + path.delay_ns),
+                Side::Peer => path.pass(now_ns, datagram.len(), dice),
+            };
+            self.sent += 1;
+            if let Some(at_ns) = arrival_ns {
+                self.under_way
+                    .insert((at_ns, self.sent), (side, address, datagram));
+            }
+            return;
+        }
         if self.dice.below(1000) < self.link.loss_permille {
             return;
         }

@@ -391,8 +391,11 @@ impl Peer {
         let packet = RtpPacket::parse(plain).expect("the engine writes valid RTP");
         let header = packet.header;
         let (original, payload) = if header.payload_type == rows::MAPPED_VP8_RTX {
-            let (original, payload) = split_rtx_payload(packet.payload()).expect("has an OSN");
-            (Some(original), payload)
+            match split_rtx_payload(packet.payload()) {
+                Some((original, payload)) => (Some(original), payload),
+                // A probe: padding alone.
+                None => (None, packet.payload()),
+            }
         } else {
             (None, packet.payload())
         };

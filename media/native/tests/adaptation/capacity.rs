@@ -1,0 +1,69 @@
+//! The link narrows and widens: layers follow, and nobody notices more than that.
+
+use crate::camera::RATES_BPS;
+use crate::stage::Stage;
+use crate::support::{MS, Path, S};
+
+#[test]
+fn layers_follow_a_link_that_narrows_and_widens() {
+    let mut stage = Stage::new(1, &RATES_BPS);
+    stage.add_viewer(Ok(Path::new(2_500_000, 25 * MS)));
+    stage.run(20 * S);
+    assert_eq!(stage.layer_at("v0c0", 15.0), Some(2), "{:?}", stage.changes);
+    let narrowed = stage.seconds();
+    stage.world.paths[0].capacity_bps = 500_000;
+    stage.run(20 * S);
+    let widened = stage.seconds();
+    stage.world.paths[0].capacity_bps = 2_500_000;
+    stage.run(30 * S);
+    stage.assert_decodable("capacity", 0, 0);
+    let lower = stage.layer_at("v0c0", narrowed + 2.0);
+    assert!(lower < Some(2), "down within 2 s: {:?}", stage.changes);
+    let higher = stage.layer_at("v0c0", widened + 10.0);
+    assert_eq!(higher, Some(2), "up within 10 s: {:?}", stage.changes);
+    for (from, until) in [
+        (5.0, 20.0),
+        (narrowed + 4.0, widened),
+        (widened + 2.0, 70.0),
+    ] {
+        let queue = stage.queue_ms_max(0, from, until);
+        assert!(queue < 300.0, "{queue} ms between {from} s and {until} s");
+    }
+    let audio = &stage.viewers[0];
+    let (from_ns, until_ns) = (stage.began_ns + S, stage.world.now_ns - S);
+    let silence = audio.silence_ns_max(from_ns, until_ns);
+    assert!(silence < 1_200 * MS, "{} ms", silence / MS);
+    let quickest = stage.oscillation_s("v0c0", 5.0);
+    assert!(quickest >= 5.0, "{quickest} s: {:?}", stage.changes);
+}
+
+#[test]
+fn a_link_for_sound_alone_pauses_the_video_and_brings_it_back() {
+    let mut stage = Stage::new(1, &RATES_BPS);
+    stage.add_viewer(Ok(Path::new(1_000_000, 25 * MS)));
+    stage.run(10 * S);
+    stage.world.paths[0].capacity_bps = 100_000;
+    stage.run(15 * S);
+    let paused = stage.seconds();
+    assert_eq!(stage.layer_at("v0c0", paused), None, "{:?}", stage.changes);
+    let (_, _, _, reason) = stage.changes.last().expect("told");
+    assert_eq!(reason, "bandwidth");
+    let from_ns = stage.began_ns + 15 * S;
+    let silence = stage.viewers[0].silence_ns_max(from_ns, stage.world.now_ns);
+    assert!(silence < 200 * MS, "{} ms", silence / MS);
+    stage.world.paths[0].capacity_bps = 1_000_000;
+    stage.run(15 * S);
+    stage.assert_decodable("pause", 0, 40);
+    let back = stage.layer_at("v0c0", paused + 10.0);
+    assert!(back.is_some(), "{:?}", stage.changes);
+}
+
+#[test]
+fn a_wide_link_is_used_within_two_seconds() {
+    let mut stage = Stage::new(1, &RATES_BPS);
+    stage.add_viewer(Ok(Path::new(20_000_000, 10 * MS)));
+    stage.run(20 * S);
+    stage.assert_decodable("wide", 0, 0);
+    assert_eq!(stage.layer_at("v0c0", 3.0), Some(2), "{:?}", stage.changes);
+    assert_eq!(stage.layers("v0c0").last().map(|one| one.1), Some(Some(2)));
+}

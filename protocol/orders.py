@@ -363,6 +363,8 @@ class TransportStats(_Part, frozen=True, kw_only=True):
     packets_sent: int = 0
     packets_received: int = 0
     stun_requests: int = 0
+    available_outgoing_bps: int | None = None
+    """Estimated bandwidth towards a viewer, once there was feedback."""
     drops: dict[str, int] = {}
     """Received and dropped packets by reason, e.g. `srtp_replay`, `unknown_ssrc`."""
 

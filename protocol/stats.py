@@ -120,6 +120,8 @@ def _transport(
         "packetsSent": counted.packets_sent,
         "packetsReceived": counted.packets_received,
     }
+    estimate = counted.available_outgoing_bps
+    available = {} if estimate is None else {"availableOutgoingBitrate": estimate}
     transport = {
         "type": "transport",
         "id": owner,
@@ -143,6 +145,7 @@ def _transport(
             "state": _PAIR_STATES.get(counted.ice_state, "in-progress"),
             "nominated": True,
             "requestsReceived": counted.stun_requests,
+            **available,
             **traffic,
         },
         {

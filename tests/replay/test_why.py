@@ -60,6 +60,22 @@ def test_a_sentence_names_what_it_is_about():
     assert consumer != last
 
 
+def test_layers_and_bandwidth_are_told_with_their_reason():
+    layers = events.ConsumerLayersChanged(
+        consumer="c_1", peer="p_1", spatial_layer=1, temporal_layer=None, reason="bandwidth"
+    )
+    told = sentence(envelope_of(layers))
+    assert told == (
+        "Spatial layer 1 is sent by consumer c_1 now, for the viewer's bandwidth allows no more"
+    )
+    less = events.BandwidthChanged(bitrate_bps=700_000, limit="delay", wanted_bps=1_600_000)
+    told = sentence(envelope_of(less, actor="transport/t_1"))
+    assert told == (
+        "The way to transport t_1 takes 700 kbit/s, as far as queues on the way let it; "
+        "the next layers need 1600 kbit/s"
+    )
+
+
 def test_text_from_clients_is_escaped_and_cut():
     session = Session()
     session.join("\x1b[31m" + "x" * 100)

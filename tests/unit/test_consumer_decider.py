@@ -180,6 +180,27 @@ def test_layers_that_are_sent_are_kept() -> None:
     assert after.rows == (ROW,)
 
 
+def test_why_layers_changed_is_kept_in_the_log() -> None:
+    nothing = LayersChanged(
+        consumer="c1", spatial_layer=None, temporal_layer=None, reason="bandwidth"
+    )
+    after = (
+        given(CONSUMER, OPENED)
+        .when(nothing)
+        .then(
+            events.ConsumerLayersChanged(
+                consumer="c1",
+                peer="p1",
+                spatial_layer=None,
+                temporal_layer=None,
+                reason="bandwidth",
+            )
+        )
+    )
+    assert after.state.spatial_layer is None
+    assert after.rows == (ROW,), "the viewer wants what it wanted"
+
+
 def test_scores_are_kept_when_they_change() -> None:
     after = (
         given(CONSUMER, OPENED)

@@ -136,6 +136,14 @@ CASES: list[tuple[Any, str, dict[str, Any], Any]] = [
         Only("p"),
     ),
     (
+        events.ConsumerLayersChanged(
+            consumer="c", peer="p", spatial_layer=None, temporal_layer=None, reason="bandwidth"
+        ),
+        "layersChanged",
+        {"consumer": "c", "spatialLayer": None, "temporalLayer": None, "reason": "bandwidth"},
+        Only("p"),
+    ),
+    (
         events.ConsumerScored(consumer="c", peer="p", score=8, producer_score=9),
         "score",
         {"consumer": "c", "score": 8, "producerScore": 9},

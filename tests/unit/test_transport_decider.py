@@ -14,6 +14,7 @@ from protocol.commands import CloseTransport, ConnectTransport, QueryTransport, 
 from protocol.ids import ROOM, transport_address
 from protocol.messages import ChildClosed, Close, FaultNoticed, OpenTransport, TimerFired
 from protocol.notices import (
+    BandwidthEstimated,
     DtlsStateChanged,
     IceStateChanged,
     IceTupleChanged,
@@ -223,6 +224,18 @@ def test_ice_states_are_kept_with_their_address() -> None:
     after.when(IceTupleChanged(transport="t1", remote="192.0.2.9:2")).then(
         events.IceChanged(state="connected", remote="192.0.2.9:2")
     )
+
+
+def test_an_estimate_is_kept_in_the_log_and_changes_nothing() -> None:
+    estimated = BandwidthEstimated(
+        transport="t1", bitrate_bps=700_000, limit="loss", wanted_bps=900_000
+    )
+    before = given(TRANSPORT, OPENED)
+    after = before.when(estimated).then(
+        events.BandwidthChanged(bitrate_bps=700_000, limit="loss", wanted_bps=900_000)
+    )
+    assert after.rows == (ROW,)
+    assert after.deadlines == {}
 
 
 def test_failed_ice_gives_a_grace_and_then_closes() -> None:

@@ -1,5 +1,6 @@
 //! A world in virtual time: one engine, peers with addresses, and links that lose and delay.
 
+#[allow(dead_code)] // Only networks that change have one.
 pub(crate) mod path;
 pub(crate) mod peer;
 pub(crate) mod rows;

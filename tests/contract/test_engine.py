@@ -18,6 +18,7 @@ from media._native import Engine
 from protocol import notices as notices_module
 from protocol import orders as orders_module
 from protocol.notices import (
+    BandwidthEstimated,
     ConsumerScore,
     DtlsReceived,
     IceStateChanged,
@@ -192,6 +193,13 @@ class Peer:
         header = struct.pack("!BBHIIHH", 0x90, 111, 1, 960, ssrc, 0xBEDE, 1)
         return self.outgoing.protect(header + block + b"sound")
 
+    def remb(self, bitrate_bps: int) -> bytes:
+        """Say how much it can take, in the draft's 18 bits of mantissa."""
+        exponent = max(0, bitrate_bps.bit_length() - 18)
+        word = exponent << 18 | bitrate_bps >> exponent
+        body = struct.pack("!II4sII", 1, 0, b"REMB", 1 << 24 | word, 5555)
+        return self.outgoing.protect_rtcp(struct.pack("!BBH", 0x8F, 206, 5) + body)
+
     def report(self, ssrc: int, fraction_lost: int) -> bytes:
         block = struct.pack("!IIIIII", ssrc, fraction_lost << 24, 0, 0, 0, 0)
         return self.outgoing.protect_rtcp(struct.pack("!BBHI", 0x81, 201, 7, 1) + block)
@@ -286,6 +294,7 @@ def test_each_native_notice_is_read_by_msgspec() -> None:
     bench.datagram(PUBLISHER, publisher.vp8(4242, keyframe=True))
     bench.advance(1.5)
     bench.datagram(VIEWER, viewer.report(5555, 128))
+    bench.datagram(VIEWER, viewer.remb(500_000))
     bench.advance(3)
 
     assert bench.said(IceStateChanged) == [
@@ -303,7 +312,7 @@ def test_each_native_notice_is_read_by_msgspec() -> None:
     assert bench.said(KeyFrameRequested)[0] == KeyFrameRequested(
         producer="p", encoding=0, requests=2
     )
-    layers = LayersChanged(consumer="c", spatial_layer=0, temporal_layer=None)
+    layers = LayersChanged(consumer="c", spatial_layer=0, temporal_layer=None, reason="preferred")
     assert bench.said(LayersChanged) == [layers]
     assert bench.said(ProducerActivityChanged) == [
         ProducerActivityChanged(producer="p", active=True),
@@ -311,6 +320,9 @@ def test_each_native_notice_is_read_by_msgspec() -> None:
     ]
     assert bench.said(ProducerScore)[0] == ProducerScore(producer="p", scores=(10,))
     assert bench.said(ConsumerScore) == [ConsumerScore(consumer="c", score=1, producer_score=10)]
+    assert bench.said(BandwidthEstimated) == [
+        BandwidthEstimated(transport="t-recv", bitrate_bps=500_000, limit="remb")
+    ]
     measured(bench, publisher)
     native = {type(notice) for notice in bench.notices}
     of_the_face = {

@@ -224,15 +224,16 @@ impl Engine {
         });
         let downlink = &mut transport.downlink;
         let limit = downlink.estimator.limit();
+        let lacks = downlink.outcome.wanted_bps.is_some();
+        let matters = layered || lacks || limit != Limit::Delay;
         let changed = match downlink.told {
-            None => layered,
+            None => true,
             Some((told, before)) => {
                 bitrate_bps * 4 < told * 3
                     || bitrate_bps * 3 > told * 4
-                    || (before != limit && downlink.outcome.wanted_bps.is_some())
+                    || (before != limit && lacks)
             }
         };
-        let matters = layered || downlink.outcome.wanted_bps.is_some();
         let due = downlink.told.is_none() || now_ns.saturating_sub(downlink.told_ns) >= TELL_NS;
         if !(changed && matters && due) {
             return;

@@ -3,8 +3,8 @@
 use super::apply::extension_kind;
 use super::config::Limits;
 use super::encoding::Encoding;
-use super::loudness::Loudness;
 use super::filter::Structure;
+use super::loudness::Loudness;
 use super::mirror::{Feed, Home};
 use super::table::{ConsumerKey, TransportKey};
 use crate::codec::{Codec, PayloadInfo};

@@ -236,9 +236,18 @@ def reason_of(error: BaseException, url: str) -> str:
         case OSError(errno=24 | 23):
             return files_advice()
         case OSError():
-            return f"cannot reach {url}: {error.strerror or error}"
+            return f"cannot reach {url}: {_cause_of(error)}"
         case _:
             return f"{type(error).__name__}: {error}"
+
+
+def _cause_of(error: BaseException) -> str:
+    """What the operating system said first; trio tells of all attempts together."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def files_advice() -> str:

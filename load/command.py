@@ -91,9 +91,26 @@ URL = _Text("URL", _url)
 THRESHOLD = _Text("CONDITION", parse)
 
 
+class _Load(click.Command):
+    """`reprise load URL`, and behind the same word `reprise load merge FILE…`."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        if args[:1] == ["merge"]:
+            return merge_reports.make_context(f"{info_name} merge", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
 @click.command(
-    epilog="Figures for --fail-if: " + ", ".join(METRICS) + ". Exit codes: 0, 1 if it could not"
-    " run, 2 for wrong usage, 3 if a condition of --fail-if holds, 130 if it was stopped."
+    cls=_Load,
+    epilog="`reprise load merge FILE…` makes one report of those of several machines. Figures for"
+    " --fail-if: " + ", ".join(METRICS) + ". Exit codes: 0, 1 if it could not run, 2 for wrong"
+    " usage, 3 if a condition of --fail-if holds, 130 if it was stopped.",
 )
 @click.argument("url", type=URL, metavar="URL")
 @click.option("--room", default="load", show_default=True, help="Room to join.")
@@ -251,6 +268,13 @@ THRESHOLD = _Text("CONDITION", parse)
     metavar="FILE",
     help="Write the report as JSON into a file as well.",
 )
+@click.option(
+    "--report",
+    "html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the report as an HTML page with plots.",
+)
 @click.option("--quiet", is_flag=True, help="No progress display.")
 def load(
     *,
@@ -258,6 +282,7 @@ def load(
     thresholds: tuple[Threshold, ...],
     as_json: bool,
     output: Path | None,
+    html: Path | None,
     quiet: bool,
     **given: Any,
 ) -> int:
@@ -272,9 +297,68 @@ def load(
         options = msgspec.structs.replace(options, secret=None)
     show_progress = not quiet and sys.stderr.isatty()
     try:
-        return _run(options, thresholds, as_json, output, show_progress)
+        record = _record(options, show_progress)
     except LoadFailed as error:
         raise click.ClickException(str(error)) from None
+    from load.report import report_of  # noqa: PLC0415
+
+    broken = _tell(report_of(options, record), thresholds, as_json, output, html)
+    if record.stopped:
+        return EXIT_STOPPED
+    return EXIT_THRESHOLD if broken else 0
+
+
+@click.command(epilog="Exit codes: as those of `reprise load`.")
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE…",
+)
+@click.option(
+    "--fail-if",
+    "thresholds",
+    multiple=True,
+    type=THRESHOLD,
+    metavar="CONDITION",
+    help="Exit with 3 when it holds for all together.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the report as JSON into a file as well.",
+)
+@click.option(
+    "--report",
+    "html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the report as an HTML page.",
+)
+def merge_reports(
+    *,
+    files: tuple[Path, ...],
+    thresholds: tuple[Threshold, ...],
+    as_json: bool,
+    output: Path | None,
+    html: Path | None,
+) -> int:
+    """Make one report of several (--output) that were measured at the same time."""
+    from load.merge import merge, read  # noqa: PLC0415
+
+    reports = []
+    for path in files:
+        try:
+            reports.append(read(path.read_bytes()))
+        except OSError as error:
+            raise click.ClickException(f"{path}: {error.strerror}") from None
+        except ValueError as error:
+            raise click.ClickException(f"{path}: {error}") from None
+    broken = _tell(merge(reports), thresholds, as_json, output, html)
+    return EXIT_THRESHOLD if broken else 0
 
 
 def _options(url: str, given: dict[str, Any]) -> LoadOptions:
@@ -309,31 +393,32 @@ def _options(url: str, given: dict[str, Any]) -> LoadOptions:
     )
 
 
-def _run(
-    options: LoadOptions,
+def _record(options: LoadOptions, show_progress: bool) -> Any:
+    return trio.run(_test, options, show_progress)
+
+
+def _tell(
+    report: Any,
     thresholds: tuple[Threshold, ...],
     as_json: bool,
     output: Path | None,
-    show_progress: bool,
-) -> int:
-    from load.report import Report, report_of  # noqa: PLC0415
-    from load.tester import Record  # noqa: PLC0415
+    html: Path | None,
+) -> bool:
+    """Print and write a report; returns whether a threshold is broken."""
+    from load.html_report import page  # noqa: PLC0415
     from load.text import summary  # noqa: PLC0415
 
-    record: Record = trio.run(_test, options, show_progress)
-    report: Report = report_of(options, record)
     verdicts = tuple(judge(one, report) for one in thresholds)
     tree = {**msgspec.to_builtins(report), "thresholds": msgspec.to_builtins(verdicts)}
     text = msgspec.json.format(msgspec.json.encode(tree), indent=2).decode()
-    if output is not None:
-        try:
-            output.write_text(text + "\n")
-        except OSError as error:
-            raise click.ClickException(f"{output}: {error.strerror}") from None
     click.echo(text if as_json else summary(report, verdicts))
-    if record.stopped:
-        return EXIT_STOPPED
-    return EXIT_THRESHOLD if any(verdict.failed for verdict in verdicts) else 0
+    for path, content in ((output, text + "\n"), (html, page(report, verdicts))):
+        if path is not None:
+            try:
+                path.write_text(content)
+            except OSError as error:
+                raise click.ClickException(f"{path}: {error.strerror}") from None
+    return any(verdict.failed for verdict in verdicts)
 
 
 async def _test(options: LoadOptions, show_progress: bool) -> Any:

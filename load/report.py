@@ -56,6 +56,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
     seconds: float
     packets: int
+    expected: int
+    """Between the first and the last number of each stream."""
     lost: int
     loss: float
     """Lost of expected."""
@@ -96,6 +98,8 @@ class Tool(Struct, frozen=True, kw_only=True):
     """Of one core, 1 is all of it; all threads together."""
     media_cpu: float
     """Of one core: the thread that carries packets."""
+    media_cpu_wait: float
+    """Share of the time that this thread waited for a core that others used."""
     media_turn_p99_ms: float
     media_turn_max_ms: float
     """A packet waited so long for the tool at most; latencies do not include it."""
@@ -161,7 +165,8 @@ class Report(Struct, frozen=True, kw_only=True):
     server_usage: Server | None
     timeline: tuple[Second, ...]
     steady_latency: Latencies
-    """Histograms of the steady time, for merging."""
+    """Histograms of the steady time: upper bounds of buckets in ns, and how many each holds."""
+    whole_latency: Latencies
     join_ms: tuple[float, ...]
     first_keyframe_ms: tuple[float, ...]
     parts: int = 1
@@ -204,6 +209,7 @@ def report_of(options: LoadOptions, record: Record) -> Report:
         server_usage=_server(samples, first, last),
         timeline=_timeline(samples),
         steady_latency=steady_latency,
+        whole_latency=record.latencies,
         join_ms=join_ms,
         first_keyframe_ms=keyframe_ms,
     )
@@ -290,6 +296,7 @@ def _delivery(first: Sample | None, last: Sample | None, latency: Latencies) -> 
     return Delivery(
         seconds=seconds,
         packets=delta["packets"],
+        expected=delta["expected"],
         lost=lost,
         loss=lost / max(1, delta["expected"]),
         recovered=delta["recovered"],
@@ -335,15 +342,18 @@ def _sent(last: Sample | None) -> Sent:
 def _tool(first: Sample | None, last: Sample | None, samples: Sequence[Sample]) -> Tool:
     steady = [one for one in samples if first is not None and one.at_s > first.at_s]
     seconds = last.at_s - first.at_s if first is not None and last is not None else 0.0
-    cpu = media_cpu = 0.0
+    cpu = media_cpu = media_cpu_wait = 0.0
     if first is not None and last is not None and seconds:
         cpu = (last.tool_cpu_s - first.tool_cpu_s) / seconds
-        media_cpu = (last.snapshot.health.cpu_ns - first.snapshot.health.cpu_ns) / 1e9 / seconds
+        early, late = first.snapshot.health, last.snapshot.health
+        media_cpu = (late.cpu_ns - early.cpu_ns) / 1e9 / seconds
+        media_cpu_wait = (late.cpu_wait_ns - early.cpu_wait_ns) / 1e9 / seconds
     health = None if last is None else last.snapshot.health
     clients = None if last is None else last.snapshot.totals.clients
     told = {
         "cpu": cpu,
         "media_cpu": media_cpu,
+        "media_cpu_wait": media_cpu_wait,
         "media_turn_p99_ms": _max(one.snapshot.health.turns.p99_ns for one in steady),
         "media_turn_max_ms": _max(one.snapshot.health.turns.max_ns for one in steady),
         "timer_lag_p99_ms": _max(one.snapshot.health.timer_lag.p99_ns for one in steady),
@@ -359,6 +369,17 @@ def _tool(first: Sample | None, last: Sample | None, samples: Sequence[Sample]) 
         )
     if frames_skipped:
         warnings.append(f"the tool was too late to send {frames_skipped} frames")
+    foreign_stamps = 0 if last is None else last.snapshot.foreign_stamps
+    if foreign_stamps:
+        warnings.append(
+            "another process stamped the packets: if it runs on another machine, latency is only"
+            " as true as the two clocks agree"
+        )
+    if media_cpu_wait > 0.05 or told["media_turn_max_ms"] > 50:
+        warnings.append(
+            f"the tool waited for a core {media_cpu_wait:.0%} of the time, and was away for"
+            f" {told['media_turn_max_ms']:.0f} ms once: latencies and freezes may be its own"
+        )
     if media_cpu > 0.85:
         warnings.append(
             f"the tool's media thread used {media_cpu:.0%} of a core: the load may be its limit,"
@@ -370,7 +391,7 @@ def _tool(first: Sample | None, last: Sample | None, samples: Sequence[Sample]) 
         send_errors=0 if health is None else health.send_errors,
         undecryptable=0 if clients is None else clients.undecryptable,
         datagrams_per_receive=0.0 if health is None else health.datagrams / max(1, health.receives),
-        foreign_stamps=0 if last is None else last.snapshot.foreign_stamps,
+        foreign_stamps=foreign_stamps,
         warnings=tuple(warnings),
     )
 

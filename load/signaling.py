@@ -74,7 +74,9 @@ class RepriseSignaling:
         self._options = options
         self._mass = mass
         self._token_of = token_of
-        self._streams_wanted = options.publishers * ((options.codec is not None) + options.audio)
+        # Where another tester publishes, it is taken to publish as this one would.
+        kinds = (options.codec is not None) + options.audio
+        self._streams_wanted = max(1, options.publishers) * kinds
 
     async def probe(self) -> str:
         """Ask the server for its welcome."""

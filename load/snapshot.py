@@ -79,6 +79,7 @@ class DriverHealth(Struct, frozen=True, kw_only=True):
     """Of the thread that carries the clients."""
 
     cpu_ns: int = 0
+    cpu_wait_ns: int = 0
     turns: Summary = Summary()
     timer_lag: Summary = Summary()
     datagrams: int = 0

@@ -54,7 +54,8 @@ def summary(report: Report, verdicts: tuple[Verdict, ...] = ()) -> str:
             f"{report.sent.retransmitted} packets sent again"
         ),
         (
-            f"this tool     {tool.cpu:.0%} of a core, its media thread {tool.media_cpu:.0%}; "
+            f"this tool     {tool.cpu:.0%} of a core, its media thread {tool.media_cpu:.0%}"
+            f" ({tool.media_cpu_wait:.0%} of the time it waited for one); "
             f"a turn of its loop p99 {_ms(tool.media_turn_p99_ms)}"
             f" max {_ms(tool.media_turn_max_ms)}; "
             f"{tool.queue_drops} datagrams dropped for it, {tool.send_errors} not sent"

@@ -421,9 +421,11 @@ impl Shell {
 
     fn snapshot(&mut self, now_ns: u64) -> Snapshot {
         let mut snapshot = self.swarm.snapshot(now_ns);
+        let (cpu_ns, cpu_wait_ns) = thread_times_ns();
         let drops: u64 = self.sockets.values().map(ClientSocket::drops).sum();
         snapshot.health = DriverHealth {
-            cpu_ns: thread_cpu_ns(),
+            cpu_ns,
+            cpu_wait_ns,
             turns: self.turns.summary(),
             timer_lag: self.timer_lag.summary(),
             queue_drops: self.gone_drops + drops,
@@ -453,11 +455,12 @@ impl Shell {
     }
 }
 
-/// CPU time of this thread, in ns; 0 where the kernel keeps no such account.
-fn thread_cpu_ns() -> u64 {
+/// CPU time of this thread, and how long it waited for a CPU that others used, in ns; 0 where the
+/// kernel keeps no such account.
+fn thread_times_ns() -> (u64, u64) {
     let line = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    line.split_ascii_whitespace()
-        .next()
-        .and_then(|word| word.parse().ok())
-        .unwrap_or(0)
+    let mut numbers = line
+        .split_ascii_whitespace()
+        .map(|word| word.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }

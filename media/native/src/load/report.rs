@@ -65,6 +65,8 @@ pub struct Totals {
 pub struct DriverHealth {
     /// CPU time of the thread, in ns.
     pub cpu_ns: u64,
+    /// How long the thread waited for a CPU that others used, in ns.
+    pub cpu_wait_ns: u64,
     /// How long one turn of the event loop took since the last snapshot: so long a packet may have
     /// waited for the tool.
     pub turns: Summary,

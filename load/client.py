@@ -14,12 +14,12 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 import trio
 from msgspec import Struct
-from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
+from trio_websocket import ConnectionClosed, open_websocket_url
 
 from protocol.answers import Consumed, IceRestarted, Joined, Produced, TransportCreated
 from protocol.orders import Kind
@@ -51,6 +51,18 @@ class SignalingClosed(Exception):
         self.reason = reason
 
 
+class MessageSocket(Protocol):
+    """A WebSocket as far as the client needs it; both raise trio-websocket's `ConnectionClosed`."""
+
+    async def send_message(self, message: bytes | str) -> None:
+        """Send a message."""
+        ...
+
+    async def get_message(self) -> bytes | str:
+        """Wait for a message."""
+        ...
+
+
 class Notified(Struct, frozen=True):
     """A notification as it came; `position` is the log's, None for `welcome`."""
 
@@ -68,7 +80,7 @@ class _Waiting:
 class SignalingClient:
     """A peer's side of the signaling contract; made by `connect`."""
 
-    def __init__(self, socket: WebSocketConnection, subprotocol: Subprotocol) -> None:
+    def __init__(self, socket: MessageSocket, subprotocol: Subprotocol) -> None:
         self.welcome: dict[str, Any] = {}
         self.position = 0
         """The highest position heard so far: what `resume` asks to continue from."""
@@ -302,17 +314,24 @@ async def connect(
     ):
         opened.append(socket)
         client = SignalingClient(socket, subprotocol)
-        failure: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(client._read)
-            try:
-                await client.wait_for("welcome", timeout_s=timeout_s)
-                yield client
-            except Exception as error:  # noqa: BLE001 - raised below, not in an ExceptionGroup
-                failure = error
-            nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        async with attended(client, timeout_s):
+            yield client
+
+
+@asynccontextmanager
+async def attended(client: SignalingClient, timeout_s: float) -> AsyncIterator[None]:
+    """Read for a client as long as the block lasts, which begins with its `welcome`."""
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client._read)
+        try:
+            await client.wait_for("welcome", timeout_s=timeout_s)
+            yield
+        except Exception as error:  # noqa: BLE001 - raised below, not in an ExceptionGroup
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 @asynccontextmanager

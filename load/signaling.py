@@ -9,14 +9,14 @@ which it is asked to give up in the end.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 import msgspec
 import trio
-from trio_websocket import ConnectionRejected, DisconnectionTimeout, HandshakeError
 
-from load.client import RequestRefused, SignalingClient, SignalingClosed, connect
+from load.client import RequestRefused, SignalingClient, SignalingClosed, attended
+from load.lean_socket import HandshakeRefused, open_lean_socket
 from load.mass import Mass, MediaFailed
 from load.options import LoadFailed, LoadOptions
 from load.parameters import CodecNotOffered
@@ -30,8 +30,30 @@ from load.streams import (
 )
 from protocol.answers import Joined, TransportCreated
 from protocol.rtp_parameters import RtpCapabilities
+from protocol.signaling import Subprotocol
 
+CONNECT_TIMEOUT_S = 15.0
 LEAVE_TIMEOUT_S = 2.0
+_SUBPROTOCOL: Subprotocol = "reprise.v1.msgpack"
+
+
+_SKIPPED = tuple(
+    b"\x83\xa5event" + bytes([0xA0 | len(event)]) + event
+    for event in (b"peerJoined", b"peerLeft", b"score", b"layersChanged")
+)
+"""Begins of notifications that viewers here need not decode: of a thousand viewers, each hears a
+thousand times who came."""
+
+
+@contextlib.asynccontextmanager
+async def _connect(
+    url: str, *, timeout_s: float = CONNECT_TIMEOUT_S
+) -> AsyncIterator[SignalingClient]:
+    """Connect, and wait for the server's welcome."""
+    async with open_lean_socket(url, _SUBPROTOCOL, skipped=_SKIPPED, timeout_s=timeout_s) as socket:
+        client = SignalingClient(socket, _SUBPROTOCOL)
+        async with attended(client, timeout_s):
+            yield client
 
 
 class Seat:
@@ -81,13 +103,13 @@ class RepriseSignaling:
     async def probe(self) -> str:
         """Ask the server for its welcome."""
         with _in_one_line(self._options.url):
-            async with connect(self._options.url, timeout_s=5) as client:
+            async with _connect(self._options.url, timeout_s=5) as client:
                 return f"{client.welcome.get('server', '?')} {client.welcome.get('version', '?')}"
 
     async def publish(self, room: str, seat: Seat, *, task_status: trio.TaskStatus[None]) -> None:
         """Join, publish, and stay."""
         with _in_one_line(self._options.url):
-            async with connect(self._options.url) as signaling:
+            async with _connect(self._options.url) as signaling:
                 joined = await self._join(signaling, room, "publisher")
                 created = await signaling.create_transport("send")
                 try:
@@ -107,7 +129,7 @@ class RepriseSignaling:
     async def view(self, room: str, seat: Seat, *, task_status: trio.TaskStatus[None]) -> None:
         """Join, consume all there is, and stay."""
         with _in_one_line(self._options.url):
-            async with connect(self._options.url) as signaling:
+            async with _connect(self._options.url) as signaling:
                 joined = await self._join(signaling, room, "viewer")
                 producers = await self._producers(signaling, joined)
                 created = await signaling.create_transport("recv")
@@ -213,8 +235,6 @@ def reason_of(error: BaseException, url: str) -> str:
     """Say in one line why talking with the server at `url` failed."""
     if isinstance(error, BaseExceptionGroup):
         return reason_of(error.exceptions[0], url)
-    if isinstance(error, HandshakeError) and error.__cause__ is not None:
-        return reason_of(error.__cause__, url)
     garbage = f"what answers at {url} is no signaling server of Reprise"
     match error:
         case LoadFailed() | MediaFailed():
@@ -225,12 +245,10 @@ def reason_of(error: BaseException, url: str) -> str:
             return f"the server closed the connection: {error}"
         case CodecNotOffered():
             return f"the server does not route {error}"
-        case ConnectionRejected():
-            return f"{garbage}: it refused the WebSocket with HTTP status {error.status_code}"
-        case trio.TooSlowError() | DisconnectionTimeout():
+        case HandshakeRefused():
+            return f"{garbage}: {error}"
+        case trio.TooSlowError():
             return f"no answer from {url} in time"
-        case HandshakeError():
-            return f"no WebSocket with {url}: {str(error) or type(error).__name__}"
         case (
             msgspec.MsgspecError() | UnicodeDecodeError() | KeyError() | TypeError() | ValueError()
         ):

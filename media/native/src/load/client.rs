@@ -106,6 +106,7 @@ pub(crate) struct Client {
     cname: String,
     feedback_due_ns: Option<u64>,
     report_due_ns: u64,
+    /// The least round-trip time that is reckoned with.
     rtt_ns: u64,
     /// For which time its timer stands.
     pub scheduled_ns: u64,
@@ -137,7 +138,7 @@ impl Client {
             cname: format!("load-{:016x}", random.next_u64()),
             feedback_due_ns: None,
             report_due_ns: now_ns + random.below(REPORT_INTERVAL_NS),
-            rtt_ns: 2 * (conditions.delay_ns + conditions.jitter_ns) + 20_000_000,
+            rtt_ns: 2 * (conditions.delay_ns + conditions.jitter_ns) + 10_000_000,
             scheduled_ns: u64::MAX,
             counts: ClientCounts::default(),
         }
@@ -398,12 +399,13 @@ impl Client {
     /// NACKs and PLIs.
     fn ask(&mut self, now_ns: u64, shared: &mut Shared) {
         shared.buffer.clear();
+        let rtt_ns = self.rtt_ns.max(self.ice.round_trip_ns());
         for receiver in &mut self.receivers {
             if receiver.deadline_ns().is_none_or(|at_ns| now_ns < at_ns) {
                 continue;
             }
             let media_ssrc = receiver.parameters().ssrc;
-            let wishes = receiver.handle_timeout(now_ns, self.rtt_ns, &mut shared.lost);
+            let wishes = receiver.handle_timeout(now_ns, rtt_ns, &mut shared.lost);
             write_nack(&mut shared.buffer, self.rtcp_ssrc, media_ssrc, &shared.lost);
             if wishes.keyframe {
                 write_pli(&mut shared.buffer, self.rtcp_ssrc, media_ssrc);

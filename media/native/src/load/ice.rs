@@ -66,11 +66,12 @@ pub(crate) struct IceAgent {
     remote_key: IntegrityKey,
     local_key: IntegrityKey,
     tie_breaker: u64,
-    /// The last checks, and whether they nominate.
-    checks: [Option<(TransactionId, bool)>; REMEMBERED],
+    /// The last checks: whether they nominate, and when they were sent.
+    checks: [Option<(TransactionId, bool, u64)>; REMEMBERED],
     sent: usize,
     answered_ns: u64,
     next_ns: u64,
+    round_trip_ns: u64,
 }
 
 impl IceAgent {
@@ -94,7 +95,13 @@ impl IceAgent {
             sent: 0,
             answered_ns: now_ns,
             next_ns: now_ns,
+            round_trip_ns: 0,
         }
+    }
+
+    /// How long the last answer took; 0 before the first.
+    pub fn round_trip_ns(&self) -> u64 {
+        self.round_trip_ns
     }
 
     /// How it stands.
@@ -133,7 +140,7 @@ impl IceAgent {
         let mut id = [0; 12];
         id[..8].copy_from_slice(&random.next_u64().to_be_bytes());
         id[8..].copy_from_slice(&random.next_u64().to_be_bytes()[..4]);
-        self.checks[self.sent % REMEMBERED] = Some((TransactionId(id), nominate));
+        self.checks[self.sent % REMEMBERED] = Some((TransactionId(id), nominate, now_ns));
         self.sent += 1;
         let request = BindingRequest {
             transaction_id: TransactionId(id),
@@ -173,9 +180,10 @@ impl IceAgent {
         let known = self
             .checks
             .iter_mut()
-            .find(|one| one.is_some_and(|(id, _)| id == message.transaction_id()))?;
+            .find(|one| one.is_some_and(|(id, ..)| id == message.transaction_id()))?;
         message.verify_integrity(&self.remote_key).ok()?;
-        let (_, nominating) = known.take()?;
+        let (_, nominating, sent_ns) = known.take()?;
+        self.round_trip_ns = now_ns.saturating_sub(sent_ns);
         self.answered_ns = now_ns;
         if nominating && !self.nominated {
             self.nominated = true;

@@ -8,7 +8,7 @@ use std::collections::{BinaryHeap, HashMap};
 
 use super::client::{Client, ClientParameters, DATAGRAM_LEN_MAX, Event, Shared};
 use super::histogram::Histogram;
-use super::network::{Direction, Fate, Network};
+use super::network::{Conditions, Direction, Fate, Network};
 use super::outbox::Outbox;
 use super::receive_stream::{ReceiveStream, ReceiverParameters};
 use super::report::{Snapshot, StreamRow, Totals};
@@ -83,6 +83,13 @@ impl Swarm {
             add_counts(&mut self.gone, &client);
             self.gone.clients.ice_connected = 0;
             self.gone.clients.keyed = 0;
+        }
+    }
+
+    /// Changes the network between a client and the world.
+    pub fn set_conditions(&mut self, id: u32, conditions: Conditions) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.conditions = conditions;
         }
     }
 

@@ -238,6 +238,13 @@ class _Load(click.Command):
     help="Viewers that may be about to join at a time.",
 )
 @click.option(
+    "--signaling",
+    default="reprise",
+    type=click.Choice(["reprise", "janus"]),
+    show_default=True,
+    help="What the server speaks; janus: its videoroom, over WebSocket.",
+)
+@click.option(
     "--seed",
     default=1,
     type=click.IntRange(0, 2**63),
@@ -389,6 +396,7 @@ def _options(url: str, given: dict[str, Any]) -> LoadOptions:
         join_timeout_s=given["join_timeout"],
         joins_at_once=given["joins_at_once"],
         seed=given["seed"],
+        signaling=given["signaling"],
         watch_pids=tuple(given["watch_pids"]),
     )
 
@@ -423,12 +431,17 @@ def _tell(
 
 async def _test(options: LoadOptions, show_progress: bool) -> Any:
     from load.mass import Mass  # noqa: PLC0415
-    from load.signaling import RepriseSignaling  # noqa: PLC0415
+    from load.signaling import RepriseSignaling, Signaling  # noqa: PLC0415
     from load.tester import Tester  # noqa: PLC0415
     from load.tokens import token_source  # noqa: PLC0415
 
     mass = Mass(seed=options.seed, feedback_interval_ms=options.feedback_interval_ms)
-    tester = Tester(options, mass, RepriseSignaling(options, mass, token_source(options)))
+    signaling: Signaling = RepriseSignaling(options, mass, token_source(options))
+    if options.signaling == "janus":
+        from load.janus import JanusSignaling  # noqa: PLC0415
+
+        signaling = JanusSignaling(options, mass)
+    tester = Tester(options, mass, signaling)
     failure: LoadFailed | None = None
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_on_signal, tester)

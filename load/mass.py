@@ -85,14 +85,21 @@ class Mass:
         return self.plane.now_ns()
 
     def add(
-        self, ice: IceParameters, candidate: IceCandidate, conditions: Conditions | None = None
+        self,
+        ice: IceParameters,
+        candidate: IceCandidate,
+        conditions: Conditions | None = None,
+        *,
+        ours: tuple[str, str] | None = None,
     ) -> int:
         """Add a client that begins its checks at once, and return its number.
 
+        `ours` are our user name fragment and password, if they were told to the server.
         Raises `OSError` if no socket can be had, `ValueError` for a candidate that is no address.
         """
         client = next(self._ids)
         wanted = conditions or Conditions()
+        ufrag, pwd = ours or (secrets.token_hex(4), secrets.token_hex(12))
         host = f"[{candidate.ip}]" if ":" in candidate.ip else candidate.ip
         self._waiting[client] = _Waiting()
         # From now on the driver remembers that ICE is connected.
@@ -101,8 +108,8 @@ class Mass:
             self.plane.add_client(
                 client,
                 remote=f"{host}:{candidate.port}",
-                ufrag=secrets.token_hex(4),
-                pwd=secrets.token_hex(12),
+                ufrag=ufrag,
+                pwd=pwd,
                 remote_ufrag=ice.username_fragment,
                 remote_pwd=ice.password,
                 loss_ppm=round(wanted.loss * 1e6),

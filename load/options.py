@@ -46,6 +46,7 @@ class LoadOptions(Struct, frozen=True, kw_only=True):
     joins_at_once: int = 50
     """Viewers that may be about to join at a time."""
     seed: int = 1
+    signaling: Literal["reprise", "janus"] = "reprise"
     watch_pids: tuple[int, ...] = ()
     """Processes of the server on this machine whose CPU time and memory are told."""
 

@@ -102,19 +102,21 @@ class RepriseSignaling:
 
     async def probe(self) -> str:
         """Ask the server for its welcome."""
-        with _in_one_line(self._options.url):
+        with in_one_line(self._options.url):
             async with _connect(self._options.url, timeout_s=5) as client:
                 return f"{client.welcome.get('server', '?')} {client.welcome.get('version', '?')}"
 
     async def publish(self, room: str, seat: Seat, *, task_status: trio.TaskStatus[None]) -> None:
         """Join, publish, and stay."""
-        with _in_one_line(self._options.url):
+        with in_one_line(self._options.url):
             async with _connect(self._options.url) as signaling:
                 joined = await self._join(signaling, room, "publisher")
                 created = await signaling.create_transport("send")
                 try:
                     await self._transport(signaling, seat, created, publisher=True)
-                    for publication in self._publications(joined.router_rtp_capabilities):
+                    for publication in publications_of(
+                        self._options, joined.router_rtp_capabilities
+                    ):
                         await signaling.produce(
                             created.id, publication.kind, publication.rtp_parameters
                         )
@@ -128,7 +130,7 @@ class RepriseSignaling:
 
     async def view(self, room: str, seat: Seat, *, task_status: trio.TaskStatus[None]) -> None:
         """Join, consume all there is, and stay."""
-        with _in_one_line(self._options.url):
+        with in_one_line(self._options.url):
             async with _connect(self._options.url) as signaling:
                 joined = await self._join(signaling, room, "viewer")
                 producers = await self._producers(signaling, joined)
@@ -168,22 +170,6 @@ class RepriseSignaling:
         self._mass.start_dtls(seat.client, created.dtls_parameters)
         await self._mass.wait_connected(seat.client, timeout_s=options.join_timeout_s)
 
-    def _publications(self, router: RtpCapabilities) -> list[Publication]:
-        options = self._options
-        publications = []
-        if options.codec is not None:
-            wish = VideoWish(
-                codec=f"video/{options.codec}",  # type: ignore[arg-type]
-                bitrate_bps=options.bitrate_bps,
-                frame_rate=options.frame_rate,
-                simulcast=options.simulcast,
-                even_split=options.even_split,
-            )
-            publications.append(video_publication(router, wish, mid="0"))
-        if options.audio:
-            publications.append(audio_publication(router, mid="1"))
-        return publications
-
     async def _producers(self, signaling: SignalingClient, joined: Joined) -> list[str]:
         """Ids of what is published; waits until all that is expected is there."""
         producers = [producer.id for producer in joined.producers]
@@ -220,8 +206,25 @@ class RepriseSignaling:
             seat.client = None
 
 
+def publications_of(options: LoadOptions, router: RtpCapabilities) -> list[Publication]:
+    """The streams that one publisher sends. Raises `CodecNotOffered`."""
+    publications = []
+    if options.codec is not None:
+        wish = VideoWish(
+            codec=f"video/{options.codec}",  # type: ignore[arg-type]
+            bitrate_bps=options.bitrate_bps,
+            frame_rate=options.frame_rate,
+            simulcast=options.simulcast,
+            even_split=options.even_split,
+        )
+        publications.append(video_publication(router, wish, mid="0"))
+    if options.audio:
+        publications.append(audio_publication(router, mid="1"))
+    return publications
+
+
 @contextlib.contextmanager
-def _in_one_line(url: str):  # type: ignore[no-untyped-def]
+def in_one_line(url: str):  # type: ignore[no-untyped-def]
     """Turn whatever a server can do to us into `LoadFailed`."""
     try:
         yield
@@ -235,7 +238,7 @@ def reason_of(error: BaseException, url: str) -> str:
     """Say in one line why talking with the server at `url` failed."""
     if isinstance(error, BaseExceptionGroup):
         return reason_of(error.exceptions[0], url)
-    garbage = f"what answers at {url} is no signaling server of Reprise"
+    garbage = f"what answers at {url} is no signaling server that we know"
     match error:
         case LoadFailed() | MediaFailed():
             return str(error)

@@ -58,7 +58,7 @@ def test_a_name_that_does_not_resolve_is_said_so() -> None:
 
 def test_a_web_server_is_no_signaling_server(guarded: Server) -> None:
     done = reprise("load", guarded.url, *SHORT)
-    assert_one_line(done, "is no signaling server of Reprise")
+    assert_one_line(done, "is no signaling server that we know")
 
 
 def test_a_refused_token_is_told_with_the_servers_reason(guarded: Server) -> None:

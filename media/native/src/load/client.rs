@@ -425,13 +425,11 @@ impl Client {
             .map_or(0, |one| one.parameters().ssrc);
         shared.buffer.clear();
         // One packet is enough for thousands a second; what is left waits for the next time.
-        if self
-            .arrivals
-            .write_feedback(self.rtcp_ssrc, media_ssrc, &mut shared.buffer)
-        {
+        let is_written =
+            self.arrivals
+                .write_feedback(self.rtcp_ssrc, media_ssrc, &mut shared.buffer);
+        if is_written {
             self.counts.feedback_sent += 1;
-        }
-        if self.arrivals.is_pending() {
             self.feedback_due_ns = Some(now_ns + shared.feedback_interval_ns);
         }
         self.send_rtcp(shared);

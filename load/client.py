@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 import trio
 from msgspec import Struct
-from trio_websocket import ConnectionClosed, open_websocket_url
+from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
 from protocol.answers import Consumed, IceRestarted, Joined, Produced, TransportCreated
 from protocol.orders import Kind
@@ -53,6 +53,8 @@ class SignalingClosed(Exception):
 
 class MessageSocket(Protocol):
     """A WebSocket as far as the client needs it; both raise trio-websocket's `ConnectionClosed`."""
+
+    _stream: trio.abc.Stream
 
     async def send_message(self, message: bytes | str) -> None:
         """Send a message."""

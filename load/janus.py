@@ -138,7 +138,7 @@ class JanusSignaling:
         self._options = options
         self._mass = mass
         self._feeds: dict[str, list[int]] = {}
-        fingerprints = {one.algorithm: one.value for one in mass.dtls_parameters.fingerprints}
+        fingerprints = {one.algorithm: str(one.value) for one in mass.dtls_parameters.fingerprints}
         self._fingerprint = fingerprints["sha-256"]
 
     async def probe(self) -> str:

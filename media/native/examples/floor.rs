@@ -25,8 +25,8 @@ use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 /// RTP header with the extensions that browsers negotiate, in bytes.
 const HEADER_LEN: usize = 28;
 const TAG_LEN: usize = 16;
-/// Payloads of one frame: 1.5 Mbit/s at 30 frames a second.
-const FRAME: [usize; 6] = [1160, 1160, 1160, 1160, 1160, 450];
+/// Payloads of one frame, cut evenly as browsers do: 1.5 Mbit/s at 30 frames a second.
+const FRAME: [usize; 6] = [1042; 6];
 const FRAMES_PER_SECOND: u32 = 30;
 /// Payload of one opus packet: 32 kbit/s.
 const OPUS: [usize; 1] = [80];

@@ -4,6 +4,8 @@
 //! thread waits in epoll for datagrams, orders or the engine's next deadline,
 //! feeds what came, and drains. It never waits for more to come, so batching
 //! adds no delay: a batch is what had piled up while the last one was worked on.
+//! While it sends, it looks at the socket now and then: the rest of a frame whose
+//! first packet is under way to a thousand viewers goes along to those who come later.
 //!
 //! # Queues and their overflow
 //! - Orders: a channel of [`ORDER_BATCHES_MAX`] batches. The plane thread sends

@@ -23,6 +23,14 @@ const WAKE: Token = Token(1);
 /// Receive batches before orders and timers are looked at again.
 const BATCHES_MAX: usize = 8;
 
+/// Sends of one drain after which the socket is looked at for the first time, then at each
+/// doubling, and at last every so many: bursts come quickly or not at all.
+const LOOK_FIRST: u32 = 4;
+const LOOK_EVERY: u32 = 32;
+
+/// Sends after which one drain takes no more in, for orders and timers have their turn after it.
+const LOOKS_END: u32 = 4096;
+
 /// The monotonic clock that all workers share.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -282,7 +290,7 @@ impl Shell {
                 .is_some_and(|deadline| deadline <= now_ns)
             {
                 self.engine.handle_timeout(now_ns);
-                self.drain.drain(&mut self.engine, &mut self.rings);
+                self.drain();
             }
         }
     }
@@ -307,32 +315,44 @@ impl Shell {
         let more = inlet.receive(|remote, datagram| {
             engine.handle_datagram(now_ns, remote, datagram);
             if engine.wants_drain() {
-                drain.drain(engine, rings);
+                drain.drain(engine, rings, |_, _| {});
             }
         });
-        drain.drain(engine, rings);
+        self.drain();
         more
     }
 
     /// Takes a turn of what other workers sent; true if there is more.
     fn take_records(&mut self) -> bool {
-        let Self {
-            engine,
-            rings,
-            drain,
-            clock,
-            ..
-        } = self;
-        let now_ns = clock.now_ns();
+        let now_ns = self.clock.now_ns();
         let mut taken = false;
+        let Self { engine, rings, .. } = self;
         let more = rings.receive(|from, record| {
             engine.handle_sibling(now_ns, from, record);
             taken = true;
         });
         if taken {
-            drain.drain(engine, rings);
+            self.drain();
         }
         more
+    }
+
+    /// Drains the engine, with a look at what comes meanwhile: it may go along with what is sent.
+    fn drain(&mut self) {
+        let Self {
+            engine,
+            inlet,
+            rings,
+            drain,
+            clock,
+            ..
+        } = self;
+        drain.drain(engine, rings, |engine, rings| {
+            let now_ns = clock.now_ns();
+            // Edges are not lost: the loop reads until a receive says that it would block.
+            inlet.receive(|remote, datagram| engine.handle_datagram(now_ns, remote, datagram));
+            rings.receive(|from, record| engine.handle_sibling(now_ns, from, record));
+        });
     }
 
     fn take_commands(&mut self) -> bool {
@@ -343,7 +363,7 @@ impl Shell {
                     for order in orders {
                         let now_ns = self.clock.now_ns();
                         results.push(self.engine.handle_order(now_ns, order).into());
-                        self.drain.drain(&mut self.engine, &mut self.rings);
+                        self.drain();
                     }
                     // The plane thread waits for it, or is gone itself.
                     let _ = reply.try_send(results);
@@ -356,8 +376,42 @@ impl Shell {
 }
 
 impl Drain {
-    /// The law of the engine: after every mutation, drain.
-    fn drain(&mut self, engine: &mut Engine, rings: &mut Rings) {
+    /// The law of the engine: after every mutation, drain. `look` may mutate it again meanwhile.
+    fn drain(
+        &mut self,
+        engine: &mut Engine,
+        rings: &mut Rings,
+        mut look: impl FnMut(&mut Engine, &mut Rings),
+    ) {
+        self.tell_siblings(engine, rings);
+        let segments_max = self.outlet.segments_max();
+        let mut patience = SEND_WAIT_MAX;
+        let (mut sent, mut look_at) = (0, LOOK_FIRST);
+        while let Some(transmit) = engine.poll_transmit(segments_max) {
+            let Transmit {
+                remote,
+                contents,
+                segment_size,
+            } = transmit;
+            let result = self
+                .outlet
+                .send(remote, contents, segment_size, &mut patience);
+            if result == Sent::Lost {
+                engine.handle_send_lost();
+            }
+            sent += 1;
+            if sent == look_at && sent < LOOKS_END {
+                look_at += sent.min(LOOK_EVERY);
+                if !engine.wants_drain() {
+                    look(engine, rings);
+                }
+                self.tell_siblings(engine, rings);
+            }
+        }
+        self.tell_controller(engine);
+    }
+
+    fn tell_siblings(&mut self, engine: &mut Engine, rings: &mut Rings) {
         while let Some((worker, record)) = engine.poll_sibling() {
             if !rings.push(worker, record) {
                 engine.handle_sibling_lost();
@@ -365,21 +419,9 @@ impl Drain {
         }
         // Only a closed descriptor refuses to wake: the plane ends then.
         let _ = rings.wake();
-        let segments_max = self.outlet.segments_max();
-        let mut patience = SEND_WAIT_MAX;
-        while let Some(transmit) = engine.poll_transmit(segments_max) {
-            let Transmit {
-                remote,
-                contents,
-                segment_size,
-            } = transmit;
-            let sent = self
-                .outlet
-                .send(remote, contents, segment_size, &mut patience);
-            if sent == Sent::Lost {
-                engine.handle_send_lost();
-            }
-        }
+    }
+
+    fn tell_controller(&mut self, engine: &mut Engine) {
         let Some(first) = engine.poll_notice() else {
             return;
         };

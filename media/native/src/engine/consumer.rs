@@ -113,6 +113,8 @@ pub(crate) struct Consumer {
     pub(crate) reason: Reason,
     /// (spatial, temporal) layers that control knows of; None: nothing is sent.
     pub(crate) told: Option<(u8, Option<u8>)>,
+    /// Number of the first packet, among all that were ever served, that it has not had.
+    pub(crate) served: u64,
     pub(crate) last_payload_type: Option<u8>,
     pub(crate) meter: RateMeter,
     pub(crate) freeze: FreezeWatch,

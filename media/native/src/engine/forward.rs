@@ -16,8 +16,12 @@ use super::table::{ProducerKey, TransportKey};
 use super::{DATAGRAM_BYTES_MAX, Engine, Transmit};
 use crate::recorder::{Ring, Slab};
 
-/// Pending packets of one producer; more are dropped, for the caller did not drain.
-pub(crate) const PENDING_MAX: usize = 128;
+/// Pending packets of one producer; more are dropped, for the caller did not drain. One receive
+/// call of the driver may bring a thousand.
+const PENDING_MAX: usize = 2048;
+
+/// Packets that one producer's viewers are served with at a time.
+const BATCH_MAX: usize = 128;
 
 /// Packets that one producer is served with before another one that waits has its turn.
 const TURN_MAX: usize = 32;
@@ -25,8 +29,12 @@ const TURN_MAX: usize = 32;
 /// Pending packets in all after which the caller is to drain.
 const DRAIN_AT: usize = 64;
 
-/// The send buffer: as much as is encrypted before it is sent.
-const BUFFER_BYTES: usize = 256 * 1024;
+/// As much as is encrypted before it is sent: what lies in a core's cache still.
+const CHUNK_BYTES: usize = 96 * 1024;
+
+/// Viewers that are served before what they get is sent: few, so that a batch can grow for the
+/// others, and so many that what is prepared for all of them pays.
+pub(super) const CHUNK_VIEWERS: usize = 16;
 
 /// What a packet may grow by on its way out: extensions, RTX header, SRTP tag.
 pub(super) const GROWTH_BYTES_MAX: usize = 512;
@@ -47,10 +55,34 @@ pub(crate) struct Run {
     closed: bool,
 }
 
+/// The packets of one producer that its viewers are being served with.
+///
+/// It grows while it is served: what comes meanwhile goes along to those viewers who have not had
+/// their turn, in the same run; the others get it in a second round. So a frame whose packets come
+/// one by one costs most viewers one send, and nobody waits for it to be complete.
+pub(super) struct Batch {
+    pub(super) key: ProducerKey,
+    pub(super) packets: Vec<Pending>,
+    /// Number of the first packet, among all that were ever served.
+    pub(super) first: u64,
+    /// Place of the next consumer; behind the last comes the first again.
+    pub(super) place: usize,
+    /// Consumers that have not got all of it.
+    pub(super) remaining: usize,
+}
+
+impl Batch {
+    /// The number of the packet behind the last.
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.packets.len() as u64
+    }
+}
+
 pub(crate) struct Fanout {
     line: VecDeque<ProducerKey>,
-    /// The batch that is being served, and the place of its next consumer.
-    batch: Option<(ProducerKey, Vec<Pending>, usize)>,
+    batch: Option<Batch>,
+    /// Packets that were put into batches so far.
+    numbered: u64,
     /// A vector to reuse.
     spare: Vec<Pending>,
     waiting: usize,
@@ -66,6 +98,7 @@ impl Fanout {
         Self {
             line: VecDeque::new(),
             batch: None,
+            numbered: 0,
             spare: Vec::new(),
             waiting: 0,
             buffer: Vec::new(),
@@ -102,11 +135,25 @@ impl Fanout {
             || self.used + packets * (DATAGRAM_BYTES_MAX + GROWTH_BYTES_MAX) <= self.buffer.len()
     }
 
+    /// Whether enough was encrypted to send it before going on.
+    pub(super) fn is_chunk(&self) -> bool {
+        self.used >= CHUNK_BYTES
+    }
+
+    /// Forgets packets of an encoding whose numbers begin anew.
+    pub(super) fn forget(&mut self, key: ProducerKey, encoding: u8) {
+        if let Some(batch) = self.batch.as_mut().filter(|batch| batch.key == key) {
+            for packet in &mut batch.packets {
+                packet.void |= packet.encoding == encoding;
+            }
+        }
+    }
+
     /// Where the next packet is written.
     pub(super) fn room(&mut self) -> &mut [u8] {
         if self.buffer.is_empty() {
-            let least = PENDING_MAX * 2 * (DATAGRAM_BYTES_MAX + GROWTH_BYTES_MAX);
-            self.buffer.resize(BUFFER_BYTES.max(least), 0);
+            let least = BATCH_MAX * 2 * (DATAGRAM_BYTES_MAX + GROWTH_BYTES_MAX);
+            self.buffer.resize(CHUNK_BYTES + least, 0);
         }
         &mut self.buffer[self.used..]
     }
@@ -186,34 +233,61 @@ pub(super) fn poll_run(engine: &mut Engine, segments_max: usize) -> Option<Run> 
     }
 }
 
-/// Serves viewers until the send buffer is full; false if nothing waits.
+/// Serves viewers with as much as is sent at once; false if nothing waits.
 fn fill(engine: &mut Engine, segments_max: usize) -> bool {
     let Engine { fanout, table, .. } = engine;
-    if fanout.batch.is_none() {
-        let Some(key) = fanout.line.pop_front() else {
-            fanout.waiting = 0;
-            return false;
-        };
-        let Some(producer) = table.producers.get_mut(key) else {
-            return true;
-        };
-        let mut batch = std::mem::take(&mut fanout.spare);
-        if fanout.line.is_empty() || producer.pending.len() <= TURN_MAX {
-            std::mem::swap(&mut batch, &mut producer.pending);
-        } else {
-            batch.extend(producer.pending.drain(..TURN_MAX));
-            fanout.line.push_back(key);
+    let mut batch = match fanout.batch.take() {
+        Some(batch) => batch,
+        None => {
+            let Some(key) = fanout.line.pop_front() else {
+                fanout.waiting = 0;
+                return false;
+            };
+            Batch {
+                key,
+                packets: std::mem::take(&mut fanout.spare),
+                first: fanout.numbered,
+                place: 0,
+                remaining: 0,
+            }
         }
-        fanout.waiting = fanout.waiting.saturating_sub(batch.len());
-        fanout.batch = Some((key, batch, 0));
+    };
+    if let Some(producer) = table.producers.get_mut(batch.key) {
+        grow(fanout, producer, &mut batch);
     }
-    let (key, batch, first) = fanout.batch.take().expect("just set");
-    let next = serve::serve(engine, key, &batch, first, segments_max);
-    if let Some(next) = next {
-        engine.fanout.batch = Some((key, batch, next));
+    if batch.remaining > 0 {
+        serve::serve(engine, &mut batch, segments_max);
+    }
+    if batch.remaining > 0 {
+        engine.fanout.batch = Some(batch);
     } else {
-        engine.fanout.spare = batch;
-        engine.fanout.spare.clear();
+        batch.packets.clear();
+        engine.fanout.spare = batch.packets;
     }
     true
+}
+
+/// Puts what waits of the producer into its batch, as far as others who wait allow.
+fn grow(fanout: &mut Fanout, producer: &mut Producer, batch: &mut Batch) {
+    if producer.pending.is_empty() {
+        return;
+    }
+    fanout.line.retain(|&one| one != batch.key);
+    let most = if fanout.line.is_empty() {
+        BATCH_MAX
+    } else {
+        TURN_MAX
+    };
+    let count = most
+        .saturating_sub(batch.packets.len())
+        .min(producer.pending.len());
+    batch.packets.extend(producer.pending.drain(..count));
+    if !producer.pending.is_empty() {
+        fanout.line.push_back(batch.key);
+    }
+    if count > 0 {
+        fanout.numbered += count as u64;
+        fanout.waiting = fanout.waiting.saturating_sub(count);
+        batch.remaining = producer.consumers.len();
+    }
 }

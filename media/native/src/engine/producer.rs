@@ -26,6 +26,8 @@ pub(crate) struct Pending {
     pub(crate) info: PayloadInfo,
     /// It belongs to a keyframe, in whichever spatial layer.
     pub(crate) key_picture: bool,
+    /// Its encoding has another source since: it is in no cache any more.
+    pub(crate) void: bool,
 }
 
 /// A codec of the producer with what is looked up for each packet.

@@ -152,6 +152,7 @@ pub(super) fn handle_restarted(engine: &mut Engine, key: ProducerKey, encoding: 
     producer
         .pending
         .retain(|pending| pending.encoding != encoding);
+    engine.fanout.forget(key, encoding);
     for consumer in producer.consumers.clone() {
         let current = engine
             .table
@@ -439,6 +440,7 @@ fn settle(
         empty: facts.payload_len == 0,
         info: facts.info,
         key_picture,
+        void: false,
     };
     let forwarded = forward::enqueue(fanout, producer, key, pending);
     if woke {

@@ -9,12 +9,12 @@ use std::net::SocketAddr;
 use super::consumer::Consumer;
 use super::encoding::Encoding;
 use super::filter::{Sieve, Structure};
-use super::forward::Fanout;
+use super::forward::{Batch, CHUNK_VIEWERS, Fanout};
 use super::picture::PictureFields;
 use super::producer::{CodecEntry, Pending, Producer, SharedFormat};
 use super::rewrite::Beginning;
 use super::selection::Verdict;
-use super::table::{ProducerKey, TransportKey};
+use super::table::TransportKey;
 use super::transport::Transport;
 use super::{Engine, Notices};
 use crate::codec::{Codec, vp8, vp9};
@@ -26,14 +26,8 @@ pub(super) const MARKER: u8 = 0x80;
 /// Packets that a late beginning may pull after it.
 const CATCH_UP_MAX: u64 = 64;
 
-/// Serves the consumers from place `first` on; the place to go on at, or None at the end.
-pub(super) fn serve(
-    engine: &mut Engine,
-    key: ProducerKey,
-    batch: &[Pending],
-    first: usize,
-    segments_max: usize,
-) -> Option<usize> {
+/// Serves consumers of a batch, from its place on, until there is enough to be sent.
+pub(super) fn serve(engine: &mut Engine, batch: &mut Batch, segments_max: usize) {
     let now_ns = engine.now_ns;
     let unix_ns = engine.unix_ns(now_ns);
     let Engine {
@@ -42,33 +36,49 @@ pub(super) fn serve(
         notices,
         ..
     } = engine;
-    let producer = table.producers.get(key)?;
+    let Some(producer) = table.producers.get(batch.key) else {
+        batch.remaining = 0;
+        return;
+    };
     let find = |pending: &Pending| {
+        if pending.void {
+            return None;
+        }
         let encoding = producer.encodings.get(usize::from(pending.encoding))?;
         let cached = encoding.cache.lookup(pending.sequence, now_ns)?;
         RtpPacket::parse(cached.data).ok()
     };
-    let packets: Vec<Option<RtpPacket<'_>>> = batch.iter().map(find).collect();
+    let packets: Vec<Option<RtpPacket<'_>>> = batch.packets.iter().map(find).collect();
     let formats = producer.formats.iter();
     let work = Work {
         producer,
-        batch,
+        batch: &batch.packets,
         packets: &packets,
         prepared: formats
             .map(|shared| prepare(shared, &packets, &producer.extensions))
             .collect(),
-        pictures: pictures(producer, batch, &packets),
+        pictures: pictures(producer, &batch.packets, &packets),
         now_ns,
         abs_send_time: abs_send_time(unix_ns),
         segments_max,
     };
-    for (place, &consumer_key) in producer.consumers.iter().enumerate().skip(first) {
-        if !fanout.has_room(2 * batch.len()) {
-            return Some(place);
+    let end = batch.end();
+    for _ in 0..CHUNK_VIEWERS {
+        let is_full = fanout.is_chunk() || !fanout.has_room(2 * batch.packets.len());
+        if batch.remaining == 0 || is_full {
+            break;
         }
-        let Some(consumer) = table.consumers.get_mut(consumer_key) else {
+        if batch.place >= producer.consumers.len() {
+            batch.place = 0;
+        }
+        let consumer = producer.consumers.get(batch.place);
+        batch.place += 1;
+        batch.remaining -= 1;
+        let Some(consumer) = consumer.and_then(|&key| table.consumers.get_mut(key)) else {
             continue;
         };
+        let had = consumer.served.saturating_sub(batch.first) as usize;
+        consumer.served = end;
         let transport_key = consumer.transport;
         let Some(transport) = table.transports.get_mut(transport_key) else {
             continue;
@@ -82,9 +92,8 @@ pub(super) fn serve(
             transport_key,
             remote,
         };
-        work.serve(&mut viewer, fanout, notices);
+        work.serve(&mut viewer, had, fanout, notices);
     }
-    None
 }
 
 /// Prepares a batch for the viewers of one format.
@@ -165,9 +174,18 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Serves one viewer with the whole batch.
-    fn serve(&self, viewer: &mut Viewer<'_>, fanout: &mut Fanout, notices: &mut Notices) {
-        for (place, pending) in self.batch.iter().enumerate() {
+    /// Serves one viewer with the batch, but for so many packets that it has had.
+    fn serve(
+        &self,
+        viewer: &mut Viewer<'_>,
+        had: usize,
+        fanout: &mut Fanout,
+        notices: &mut Notices,
+    ) {
+        for (place, pending) in self.batch.iter().enumerate().skip(had) {
+            if pending.void {
+                continue;
+            }
             let consumer = &mut *viewer.consumer;
             let prepared = self.prepared[consumer.format]
                 .get(place)

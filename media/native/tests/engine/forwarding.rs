@@ -274,3 +274,86 @@ fn transports_do_not_see_each_others_streams() {
     assert_eq!(world.stream("p", 0).packets, 1);
     assert_eq!(world.stream("p2", 0).packets, 1);
 }
+
+#[test]
+fn what_comes_while_a_batch_is_sent_goes_along_to_those_who_come_later() {
+    let mut world = room(200);
+    world.publish(0, 0, true);
+    let publisher = world.peers[0].address;
+    let mut packets: Vec<Vec<u8>> = (0..6)
+        .map(|_| world.peers[0].next_packet(0, false))
+        .collect();
+    let now_ns = world.now_ns;
+    world
+        .engine
+        .handle_datagram(now_ns, publisher, &mut packets[0]);
+    let mut received: BTreeMap<_, Vec<Vec<u8>>> = BTreeMap::new();
+    let mut runs = 0;
+    let mut rest = packets.split_off(1).into_iter();
+    while let Some(transmit) = world.engine.poll_transmit(64) {
+        let remote = transmit.remote;
+        let datagrams: Vec<Vec<u8>> = transmit.datagrams().map(<[u8]>::to_vec).collect();
+        received.entry(remote).or_default().extend(datagrams);
+        runs += 1;
+        if runs == 4 {
+            // The rest of the frame comes when four viewers have been sent its first packet.
+            for mut packet in rest.by_ref() {
+                world.engine.handle_datagram(now_ns, publisher, &mut packet);
+            }
+        }
+    }
+    assert_eq!(received.len(), 200);
+    for place in 0..200 {
+        let before = viewer(&world, place).media(5000).len();
+        let address = viewer(&world, place).address;
+        for datagram in &received[&address] {
+            world.peers[1 + place].receive(now_ns, datagram);
+        }
+        assert_eq!(viewer(&world, place).media(5000).len(), before + 6);
+        assert_contiguous(&viewer(&world, place).sequence_numbers(5000));
+    }
+    // Those whose packets lay in the buffer already get the rest in a second round.
+    assert!(runs <= 200 + 16, "{runs} runs");
+}
+
+#[test]
+fn another_source_amid_a_batch_does_not_mix_with_it() {
+    let mut world = World::new();
+    let publisher = world.join("send", Direction::Send);
+    world.order(Order::SetProducer(rows::video(
+        "p",
+        "send",
+        &[(None, None)],
+    )));
+    for ssrc in [1111, 2222] {
+        let stream = Stream::video(ssrc).with(rows::MID, "p").at(1000, 50_000);
+        world.peers[publisher].add(stream);
+    }
+    for place in 0..120 {
+        let (transport, consumer) = (format!("recv{place}"), format!("c{place}"));
+        world.join(&transport, Direction::Recv);
+        world.order(Order::SetConsumer(rows::view(
+            &consumer, &transport, "p", 5000,
+        )));
+    }
+    let (now_ns, address) = (world.now_ns, world.peers[0].address);
+    let mut old = world.peers[0].next_packet(0, true);
+    let mut new = world.peers[0].next_packet(1, false);
+    world.engine.handle_datagram(now_ns, address, &mut old);
+    let mut to: BTreeMap<_, usize> = BTreeMap::new();
+    let mut runs = 0;
+    while let Some(transmit) = world.engine.poll_transmit(64) {
+        *to.entry(transmit.remote).or_default() += transmit.datagrams().count();
+        runs += 1;
+        if runs == 4 {
+            world.engine.handle_datagram(now_ns, address, &mut new);
+        }
+    }
+    to.remove(&address);
+    assert!(
+        !to.is_empty() && to.len() < 120,
+        "{} had the old one",
+        to.len()
+    );
+    assert!(to.values().all(|&count| count == 1));
+}

@@ -217,6 +217,7 @@ fn insert_consumer(
         has_choice: false,
         reason: Reason::default(),
         told: None,
+        served: 0,
         last_payload_type: None,
         meter: RateMeter::default(),
         freeze: FreezeWatch::default(),

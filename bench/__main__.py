@@ -24,6 +24,7 @@ def main() -> int:
     failed = 0
     for name in MODULES:
         failed += bool(run(name, sys.executable, "-O", "-m", name))
+    failed += bool(run("bench.forwarding", sys.executable, "-m", "bench.forwarding", "--write"))
     manifest = ("--manifest-path", "media/native/Cargo.toml")
     for name in EXAMPLES:
         command = ("cargo", "run", "--quiet", "--release", *manifest, "--example", name)

@@ -1,0 +1,224 @@
+"""Measure what forwarding costs, beside the least that it could cost: `bench/results.md`.
+
+    python -m bench.forwarding [--viewers 100,500,1000] [--rounds N] [--duration S] [--write]
+
+For each number of viewers a fresh router (`reprise serve` with one worker, control process and
+plane) runs on the first core and `reprise load` on the second: one publisher of 1.5 Mbit/s in 30
+bursts a second and opus 50 times a second, AES-128-GCM, real ICE, DTLS, receiver reports and
+transport-cc feedback of every viewer. Before each, the floor (`examples/floor.rs`) sends as many
+sockets the same packets from the first core to the second, by a plain loop of encrypt and send.
+
+Counted is the CPU time of both router processes while all viewers watch, as /proc tells it, divided
+by the packets that viewers received; loopback's receive path runs in the sender's calls, here and
+in the floor. Figures are medians over the rounds. `--write` puts them into bench/results.md with a
+plot (bench/results.svg).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bench.crowd import Router, Usage
+from bench.forwarding_page import write_page
+from tests.support.serving import ROOT, Server
+
+LOAD_ROOT = ROOT
+"""Where `reprise load` is run from."""
+
+MANIFEST = ROOT / "media" / "native" / "Cargo.toml"
+SAMPLE_S = 0.25
+RAMP_PER_S = 100
+EDGE_S = 0.5
+"""Left out at both ends of the time in which all watch."""
+
+Figures = dict[str, Any]
+
+
+class Sampler(threading.Thread):
+    """Notes what the router's processes have used, a few times a second."""
+
+    def __init__(self, router: Router) -> None:
+        super().__init__(daemon=True)
+        self._router = router
+        self._ended = threading.Event()
+        self.samples: list[tuple[float, dict[str, Usage]]] = []
+
+    def run(self) -> None:
+        """Sample until told to end."""
+        while not self._ended.wait(SAMPLE_S):
+            self.samples.append((time.time(), self._router.usage()))
+
+    def end(self) -> None:
+        """End."""
+        self._ended.set()
+        self.join()
+
+    def between(self, start_s: float, end_s: float) -> Figures:
+        """CPU seconds a second of each process, and the memory at the end."""
+        inside = [sample for sample in self.samples if start_s <= sample[0] <= end_s]
+        (first_s, first), (last_s, last) = inside[0], inside[-1]
+        took_s = last_s - first_s
+        cpu = {name: (last[name].cpu_s - first[name].cpu_s) / took_s for name in last}
+        return {"cpu": cpu, "rss_kb": {name: usage.rss_kb for name, usage in last.items()}}
+
+
+def floor_command() -> list[str]:
+    """Build the floor, and give the command that runs it."""
+    command = ["cargo", "build", "--quiet", "--release", "--example", "floor"]
+    subprocess.run([*command, f"--manifest-path={MANIFEST}"], check=True)
+    target = Path(os.environ.get("CARGO_TARGET_DIR", MANIFEST.parent / "target"))
+    return [str(target / "release" / "examples" / "floor")]
+
+
+def measure_floor(command: list[str], viewers: int, duration_s: int, cores: list[int]) -> Figures:
+    """Let the plain loop send to so many sockets."""
+    sent = subprocess.run(
+        ["taskset", "-c", str(cores[0]), *command, str(viewers), str(duration_s), str(cores[-1])],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    figures: Figures = json.loads(sent.stdout.splitlines()[-1])
+    return figures
+
+
+def measure_router(viewers: int, workers: int, duration_s: int, cores: list[int]) -> Figures:
+    """Let so many viewers watch through a fresh router."""
+    with tempfile.TemporaryDirectory(prefix="forwarding-") as directory:
+        where = Path(directory)
+        options = [
+            "--host=127.0.0.1",
+            f"--workers={workers}",
+            f"--peers-per-room-max={viewers + 9}",
+        ]
+        options += [f"--sockets-max={viewers + 99}", f"--sockets-per-address-max={viewers + 99}"]
+        server = Server(where / "data", where, options=options)
+        os.sched_setaffinity(0, cores[:1])
+        try:
+            server.start()
+            os.sched_setaffinity(0, cores[-1:])
+            time.sleep(1)
+            idle = Router(server).usage()
+            sampler = Sampler(Router(server))
+            sampler.start()
+            report = run_load(server.signaling_url, viewers, duration_s)
+            sampler.end()
+        finally:
+            server.close()
+            os.sched_setaffinity(0, cores)
+    started_s = datetime.fromisoformat(report["started_at"]).timestamp()
+    steady = report["steady"]
+    begun_s = started_s + report["joins"]["seconds"]
+    used = sampler.between(begun_s + EDGE_S + 1, begun_s + steady["seconds"] - EDGE_S)
+    packets_per_s = steady["packets_per_s"]
+    cost_us = {name: cpu / packets_per_s * 1e6 for name, cpu in used["cpu"].items()}
+    idle_kb = sum(usage.rss_kb for usage in idle.values())
+    rss_kb = sum(used["rss_kb"].values())
+    return {
+        "cost_us": sum(cost_us.values()),
+        "plane_us": cost_us["plane"],
+        "control_us": cost_us["control"],
+        "core": sum(used["cpu"].values()),
+        "packets_per_s": packets_per_s,
+        "latency_p50_ms": steady["latency_ms"]["p50"],
+        "latency_p99_ms": steady["latency_ms"]["p99"],
+        "latency_max_ms": steady["latency_ms"]["max"],
+        "loss": steady["loss"],
+        "joined": report["joins"]["joined"],
+        "joins_s": report["joins"]["seconds"],
+        "rss_mb": rss_kb / 1000,
+        "rss_kb_per_viewer": (rss_kb - idle_kb) / viewers,
+        "plane_kb_per_viewer": (used["rss_kb"]["plane"] - idle["plane"].rss_kb) / viewers,
+        "tool_core": report["tool"]["cpu"],
+        "tool_warnings": report["tool"]["warnings"],
+    }
+
+
+def run_load(url: str, viewers: int, duration_s: int) -> Figures:
+    """Run `reprise load` to its end; its report."""
+    command = [sys.executable, "-O", "-m", "gateway.cli", "load", url, "--json", "--quiet"]
+    options = [f"--viewers={viewers}", f"--duration={duration_s}s"]
+    options += [f"--ramp={max(1, viewers // RAMP_PER_S)}s"]
+    ended = subprocess.run(
+        [*command, *options], cwd=LOAD_ROOT, capture_output=True, text=True, check=False
+    )
+    if ended.returncode != 0:
+        raise SystemExit(f"reprise load failed: {ended.stderr.strip()}")
+    report: Figures = json.loads(ended.stdout)
+    return report
+
+
+def median(rounds: list[Figures]) -> Figures:
+    """The median of each figure, and what was the same or can't be ordered as it was last."""
+    numbers = (int, float)
+    return {
+        name: statistics.median(one[name] for one in rounds)
+        if isinstance(value, numbers)
+        else value
+        for name, value in rounds[-1].items()
+    }
+
+
+def measure(levels: list[int], rounds: int, duration_s: int) -> list[Figures]:
+    """Floor and router for each number of viewers, and the router with two workers for 500."""
+    cores = sorted(os.sched_getaffinity(0))
+    floor = floor_command()
+    rows = []
+    settings = [(viewers, 1) for viewers in levels]
+    settings += [(viewers, 2) for viewers in levels if viewers == 500]
+    for viewers, workers in settings:
+        floors, routers = [], []
+        for number in range(rounds):
+            floors.append(measure_floor(floor, viewers, duration_s, cores))
+            routers.append(measure_router(viewers, workers, duration_s, cores))
+            last = routers[-1]
+            print(
+                f"{viewers} viewers, {workers} workers, round {number + 1}: floor"
+                f" {floors[-1]['cost_us']:.2f} µs, router {last['cost_us']:.2f} µs (plane"
+                f" {last['plane_us']:.2f}, control {last['control_us']:.2f}), latency p50"
+                f" {last['latency_p50_ms']:.2f} p99 {last['latency_p99_ms']:.2f} ms, loss"
+                f" {last['loss']:.4%}, {last['rss_kb_per_viewer']:.0f} KB a viewer, load"
+                f" {os.getloadavg()[0]:.1f}",
+                flush=True,
+            )
+        row = median(routers) | {"viewers": viewers, "workers": workers}
+        row["floor_us"] = median(floors)["cost_us"]
+        row["ratio"] = statistics.median(
+            router["cost_us"] / floor["cost_us"]
+            for router, floor in zip(routers, floors, strict=True)
+        )
+        rows.append(row)
+    return rows
+
+
+def main() -> None:
+    """Measure and print; write the page if told to."""
+    parser = argparse.ArgumentParser(description="Measure what forwarding costs.")
+    parser.add_argument("--viewers", default="100,500,1000", help="numbers of viewers")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--duration", type=int, default=12, help="seconds that all watch")
+    parser.add_argument("--write", action="store_true", help="write bench/results.md")
+    parser.add_argument("--note", default="", help="a sentence on the machine, for the page")
+    options = parser.parse_args()
+    levels = [int(level) for level in options.viewers.split(",")]
+    rows = measure(levels, options.rounds, options.duration)
+    if options.write:
+        write_page(rows, rounds=options.rounds, duration_s=options.duration, note=options.note)
+    else:
+        json.dump(rows, sys.stdout, indent=2)
+        print()
+
+
+if __name__ == "__main__":
+    main()

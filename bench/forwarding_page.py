@@ -1,0 +1,137 @@
+"""Write what was measured of forwarding into bench/results.md, with a plot."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+from bench.machine import machine
+
+HERE = Path(__file__).parent
+PAGE = HERE / "results.md"
+PLOT = HERE / "results.svg"
+TARGET = 1.75
+"""How many times the floor the router may cost at 500 viewers."""
+
+
+def write_page(rows: list[dict[str, Any]], *, rounds: int, duration_s: int, note: str) -> None:
+    """Write the page and the plot."""
+    PLOT.write_text(_plot([row for row in rows if row["workers"] == 1]))
+    PAGE.write_text(_page(rows, rounds, duration_s, note))
+
+
+def _page(rows: list[dict[str, Any]], rounds: int, duration_s: int, note: str) -> str:
+    lines = [
+        "# Forwarding: what it costs",
+        "",
+        "Written by `make bench` (`python -m bench.forwarding --write`); the module says what is",
+        f"counted and how. Medians of {rounds} rounds of {duration_s} s.",
+        "",
+        f"- {machine()} at the end",
+        f"- trio {version('trio')}, {_rust()}",
+        *([f"- {note}"] if note else []),
+        "",
+        "| viewers | workers | floor µs | router µs | ratio | of it plane | control |"
+        " packets/s | core | p50 ms | p99 ms | max ms | loss | RSS MB | KB a viewer |",
+        "|" + " ---: |" * 15,
+    ]
+    for row in rows:
+        cells = [
+            f"{row['viewers']:,}",
+            f"{row['workers']}",
+            f"{row['floor_us']:.2f}",
+            f"{row['cost_us']:.2f}",
+            f"{row['ratio']:.2f}",
+            f"{row['plane_us']:.2f}",
+            f"{row['control_us']:.2f}",
+            f"{row['packets_per_s']:,.0f}",
+            f"{row['core']:.0%}",
+            f"{row['latency_p50_ms']:.2f}",
+            f"{row['latency_p99_ms']:.2f}",
+            f"{row['latency_max_ms']:.1f}",
+            f"{row['loss']:.4%}",
+            f"{row['rss_mb']:.0f}",
+            f"{row['rss_kb_per_viewer']:.0f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "µs are CPU time a packet that a viewer received. *core* is the share of one core that the",
+        "router's two processes used together. Latency is from the publisher's stamp to the viewer's",
+        "socket, the load tester's own delays included. *KB a viewer* is resident memory of both",
+        "processes beyond that of the idle router.",
+        "",
+        "![CPU time a packet](results.svg)",
+    ]
+    at_500 = [row for row in rows if row["viewers"] == 500 and row["workers"] == 1]
+    for row in at_500:
+        verdict = "within" if row["ratio"] <= TARGET else "beyond"
+        lines += ["", f"At 500 viewers the router costs {row['ratio']:.2f} times the floor:"]
+        lines += [f"{verdict} the {TARGET} that it may."]
+    return "\n".join(lines) + "\n"
+
+
+def _rust() -> str:
+    shown = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=False)
+    return shown.stdout.strip() or "rustc unknown"
+
+
+def _plot(rows: list[dict[str, Any]]) -> str:
+    """Stacked bars: the router's processes beside the floor."""
+    width, height, base, left = 640, 320, 270, 60
+    highest = max(max(row["cost_us"], row["floor_us"]) for row in rows) * 1.15
+    scale = (base - 30) / highest
+    step = (width - left - 20) / len(rows)
+    bar = min(60.0, step / 3)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+        ' font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="#fff"/>',
+        _text(left, 18, "CPU time a delivered packet, µs", anchor="start"),
+    ]
+    tick = 0.5 if highest < 5 else 1.0
+    for number in range(int(highest / tick) + 1):
+        y = base - number * tick * scale
+        parts.append(
+            f'<line x1="{left}" y1="{y:.1f}" x2="{width - 20}" y2="{y:.1f}" stroke="#ddd"/>'
+        )
+        parts.append(_text(left - 8, y + 4, f"{number * tick:.1f}", anchor="end"))
+    colours = {"floor": "#9aa5b1", "plane": "#2563eb", "control": "#f59e0b"}
+    for place, row in enumerate(rows):
+        middle = left + step * (place + 0.5)
+        parts += _bar(middle - bar - 3, bar, base, scale, [(row["floor_us"], colours["floor"])])
+        pair = [(row["plane_us"], colours["plane"]), (row["control_us"], colours["control"])]
+        parts += _bar(middle + 3, bar, base, scale, pair)
+        parts.append(_text(middle, base + 18, f"{row['viewers']:,} viewers"))
+    for place, (name, colour) in enumerate(colours.items()):
+        x = left + place * 110
+        parts.append(f'<rect x="{x}" y="{height - 22}" width="12" height="12" fill="{colour}"/>')
+        parts.append(_text(x + 18, height - 12, name, anchor="start"))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _bar(
+    x: float, width: float, base: float, scale: float, pieces: list[tuple[float, str]]
+) -> list[str]:
+    parts, total = [], 0.0
+    for value, colour in pieces:
+        top = base - (total + value) * scale
+        parts.append(
+            f'<rect x="{x:.1f}" y="{top:.1f}" width="{width:.1f}" height="{value * scale:.1f}"'
+            f' fill="{colour}"/>'
+        )
+        total += value
+    parts.append(_text(x + width / 2, base - total * scale - 5, f"{total:.2f}"))
+    return parts
+
+
+def _text(x: float, y: float, words: str, *, anchor: str = "middle") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+if __name__ == "__main__":
+    sys.exit("run python -m bench.forwarding --write")

@@ -1,0 +1,48 @@
+"""Media does not need the control process: neither its standstill nor its death costs a packet."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.scenario.test_serve_sessions import served, show
+from tests.support.serving import Server
+
+pytestmark = [pytest.mark.plane, pytest.mark.timeout(60)]
+
+STANDSTILL_S = 1.0
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    yield from served(Server(tmp_path / "data", tmp_path / "logs"))
+
+
+async def test_a_second_without_the_control_process_costs_no_packet(server: Server) -> None:
+    async with show(server) as found:
+        receiver = found.watched.receiver
+        before = receiver.packets
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            stopped_s = trio.current_time()
+            while trio.current_time() - stopped_s < STANDSTILL_S:
+                await receiver.wait_packets(receiver.packets + 1, timeout_s=5)
+            during = receiver.packets - before
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        assert during >= 25, "30 frames a second"
+        await receiver.wait_packets(receiver.packets + 20)
+        assert (receiver.gaps, receiver.duplicates, receiver.retransmissions) == (0, 0, 0)
+
+
+async def test_killing_the_control_process_costs_no_packet(server: Server) -> None:
+    async with show(server) as found:
+        receiver = found.watched.receiver
+        server.kill()
+        await receiver.wait_packets(receiver.packets + 60)
+        assert (receiver.gaps, receiver.duplicates, receiver.retransmissions) == (0, 0, 0)

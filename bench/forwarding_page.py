@@ -14,6 +14,24 @@ from bench.machine import machine
 HERE = Path(__file__).parent
 PAGE = HERE / "results.md"
 PLOT = HERE / "results.svg"
+SVG = 'xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="12"'
+COLUMNS = (
+    "viewers",
+    "workers",
+    "floor µs",
+    "router µs",
+    "ratio",
+    "of it plane",
+    "control",
+    "packets/s",
+    "core",
+    "p50 ms",
+    "p99 ms",
+    "max ms",
+    "loss",
+    "RSS MB",
+    "KB a viewer",
+)
 TARGET = 1.75
 """How many times the floor the router may cost at 500 viewers."""
 
@@ -35,9 +53,8 @@ def _page(rows: list[dict[str, Any]], rounds: int, duration_s: int, note: str) -
         f"- trio {version('trio')}, {_rust()}",
         *([f"- {note}"] if note else []),
         "",
-        "| viewers | workers | floor µs | router µs | ratio | of it plane | control |"
-        " packets/s | core | p50 ms | p99 ms | max ms | loss | RSS MB | KB a viewer |",
-        "|" + " ---: |" * 15,
+        "| " + " | ".join(COLUMNS) + " |",
+        "|" + " ---: |" * len(COLUMNS),
     ]
     for row in rows:
         cells = [
@@ -61,9 +78,9 @@ def _page(rows: list[dict[str, Any]], rounds: int, duration_s: int, note: str) -
     lines += [
         "",
         "µs are CPU time a packet that a viewer received. *core* is the share of one core that the",
-        "router's two processes used together. Latency is from the publisher's stamp to the viewer's",
-        "socket, the load tester's own delays included. *KB a viewer* is resident memory of both",
-        "processes beyond that of the idle router.",
+        "router's two processes used together. Latency is from the publisher's stamp to the",
+        "viewer's socket, the load tester's own delays included. *KB a viewer* is resident memory",
+        "of both processes beyond that of the idle router.",
         "",
         "![CPU time a packet](results.svg)",
     ]
@@ -88,8 +105,7 @@ def _plot(rows: list[dict[str, Any]]) -> str:
     step = (width - left - 20) / len(rows)
     bar = min(60.0, step / 3)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
-        ' font-family="sans-serif" font-size="12">',
+        f'<svg {SVG} viewBox="0 0 {width} {height}">',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         _text(left, 18, "CPU time a delivered packet, µs", anchor="start"),
     ]

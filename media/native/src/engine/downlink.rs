@@ -355,7 +355,11 @@ fn steps(now_ns: u64, producer: &Producer, row: &SetConsumer) -> Vec<Step> {
             push(place, place as u8, top, super::filter::ALL, false);
         }
     } else if let Some(encoding) = producer.encodings.first().filter(|one| one.live) {
-        let (spatial, top) = encoding.rates.highest(now_ns);
+        let (mut spatial, top) = encoding.rates.highest(now_ns);
+        let flows = encoding.meter.bitrate_bps(now_ns) > 0;
+        if !(flows && encoding.rates.is_measured(now_ns)) {
+            spatial = encoding.spatial_layers - 1;
+        }
         let highest = usize::from(spatial).min(wanted_spatial) as u8;
         match encoding.structure {
             Structure::Flat => push(0, 0, top, super::filter::ALL, false),

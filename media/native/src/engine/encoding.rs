@@ -69,6 +69,8 @@ pub(crate) struct Encoding {
     pub(crate) told_bps: Option<u64>,
     /// How its spatial layers hang together.
     pub(crate) structure: Structure,
+    /// How many of them it announced.
+    pub(crate) spatial_layers: u8,
     pub(crate) layers: LayerReader,
     pub(crate) rates: LayerRates,
     pub(crate) counters: InboundCounters,
@@ -96,6 +98,7 @@ impl Encoding {
             meter: RateMeter::default(),
             told_bps: None,
             structure: Structure::Flat,
+            spatial_layers: 1,
             layers: LayerReader::default(),
             rates: LayerRates::default(),
             counters: InboundCounters::default(),

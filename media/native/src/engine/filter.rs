@@ -38,11 +38,8 @@ impl Structure {
     /// Of a scalability mode (W3C webrtc-svc, 7) such as `L3T3_KEY`. Simulcast modes (`S2T1`) in
     /// one stream have layers that depend on nothing: they are treated as k-SVC.
     pub(crate) fn of(mode: Option<&str>) -> Self {
+        let spatial = spatial_layers(mode);
         let mode = mode.unwrap_or_default();
-        let spatial = mode
-            .get(1..2)
-            .and_then(|count| count.parse::<u8>().ok())
-            .unwrap_or(1);
         match mode.as_bytes().first() {
             _ if spatial < 2 => Self::Flat,
             Some(b'S') => Self::Key,
@@ -51,6 +48,13 @@ impl Structure {
             _ => Self::Flat,
         }
     }
+}
+
+/// How many spatial layers a scalability mode has, 1 to 9.
+pub(crate) fn spatial_layers(mode: Option<&str>) -> u8 {
+    let count = mode.and_then(|mode| mode.get(1..2));
+    let count = count.and_then(|count| count.parse::<u8>().ok());
+    count.unwrap_or(1).max(1)
 }
 
 /// The layers of one viewer.

@@ -3,7 +3,7 @@
 use super::apply::extension_kind;
 use super::config::Limits;
 use super::encoding::Encoding;
-use super::filter::Structure;
+use super::filter::{Structure, spatial_layers};
 use super::loudness::Loudness;
 use super::mirror::{Feed, Home};
 use super::table::{ConsumerKey, TransportKey};
@@ -125,6 +125,7 @@ impl Producer {
             let mut encoding = Encoding::new(row.rid.clone(), kind, clock_rate, limits);
             encoding.rtx_ssrc = row.rtx_ssrc;
             encoding.structure = Structure::of(row.scalability_mode.as_deref());
+            encoding.spatial_layers = spatial_layers(row.scalability_mode.as_deref());
             if let Some(ssrc) = row.ssrc {
                 encoding.set_ssrc(ssrc, limits, kind);
             }

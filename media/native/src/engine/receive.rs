@@ -19,8 +19,11 @@ use crate::wire::notices::Notice;
 /// How often transport-wide feedback goes to a publisher.
 pub(super) const FEEDBACK_NS: u64 = 50_000_000;
 
-/// The round trip that NACKs to a publisher reckon with: a lite agent can't measure it.
+/// The round trip that NACKs to a publisher reckon with until it has answered one.
 const PUBLISHER_ROUND_TRIP_NS: u64 = 100_000_000;
+
+/// However long the round trip, a packet is asked for again after this.
+const PUBLISHER_ROUND_TRIP_NS_MAX: u64 = 500_000_000;
 
 /// Bytes of the original sequence number in an RTX payload (RFC 4588, 4).
 const OSN_BYTES: usize = 2;
@@ -482,9 +485,13 @@ pub(super) fn handle_losses(engine: &mut Engine, now_ns: u64, key: ProducerKey, 
         return;
     };
     let mut lost = Vec::new();
-    let gave_up = reception
+    // An eighth more, for answers take a while to be sent.
+    let round_trip_ns = reception
         .losses
-        .poll(now_ns, PUBLISHER_ROUND_TRIP_NS, &mut lost);
+        .round_trip_ns()
+        .map_or(PUBLISHER_ROUND_TRIP_NS, |ns| ns + ns / 8)
+        .min(PUBLISHER_ROUND_TRIP_NS_MAX);
+    let gave_up = reception.losses.poll(now_ns, round_trip_ns, &mut lost);
     let ssrc = reception.ssrc;
     if let Some(at_ns) = reception.losses.deadline_ns() {
         let timer = Timer::Losses(key, encoding);

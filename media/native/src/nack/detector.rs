@@ -30,6 +30,8 @@ pub struct LossDetector {
     next_due_ns: u64,
     /// A loss was given up at this time, and `poll` has not said so yet.
     given_up_ns: Option<u64>,
+    /// From a first NACK to the packet, smoothed.
+    round_trip_ns: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,8 @@ struct Missing {
     sequence: u64,
     due_ns: u64,
     nacks: u8,
+    /// When the first NACK went out.
+    nacked_ns: u64,
 }
 
 impl LossDetector {
@@ -52,8 +56,11 @@ impl LossDetector {
             return;
         };
         if sequence <= highest {
-            if let Ok(at) = self.position(sequence) {
-                self.missing.remove(at);
+            if let Ok(at) = self.position(sequence)
+                && let Some(missing) = self.missing.remove(at)
+                && missing.nacks > 0
+            {
+                self.learn(now_ns.saturating_sub(missing.nacked_ns));
             }
             return;
         }
@@ -73,9 +80,27 @@ impl LossDetector {
                     sequence,
                     due_ns,
                     nacks: 0,
+                    nacked_ns: 0,
                 }));
         }
         self.hasten(sequence, now_ns);
+    }
+
+    /// The round trip to the sender, from NACKs that it answered; a lite agent has no other measure.
+    ///
+    /// It may be too long, when the first answer was lost: so it falls fast and rises slowly.
+    pub fn round_trip_ns(&self) -> Option<u64> {
+        self.round_trip_ns
+    }
+
+    fn learn(&mut self, sample_ns: u64) {
+        let known_ns = *self.round_trip_ns.get_or_insert(sample_ns);
+        let learned_ns = if sample_ns < known_ns {
+            (known_ns + sample_ns) / 2
+        } else {
+            known_ns + (sample_ns - known_ns) / 8
+        };
+        self.round_trip_ns = Some(learned_ns);
     }
 
     /// Makes those due that many packets have overtaken.
@@ -107,6 +132,9 @@ impl LossDetector {
                     if missing.nacks == NACKS_MAX {
                         given_up = true;
                         return false;
+                    }
+                    if missing.nacks == 0 {
+                        missing.nacked_ns = now_ns;
                     }
                     missing.nacks += 1;
                     missing.due_ns = retry_ns;
@@ -167,6 +195,39 @@ mod tests {
         let mut lost = vec![9];
         let keyframe = detector.poll(now_ns, RTT, &mut lost);
         (lost, keyframe)
+    }
+
+    #[test]
+    fn the_round_trip_is_learned_from_answers_to_first_nacks() {
+        let mut detector = LossDetector::new();
+        detector.record(70_000, 0);
+        let mut now_ns = 0;
+        let mut lose = |detector: &mut LossDetector, number: u64, answer_ms: u64| {
+            detector.record(number + 1, now_ns);
+            now_ns += 10 * MS;
+            assert_eq!(poll(detector, now_ns).0, [number as u16]);
+            // Asked for again before the first answer comes: it is still that one's.
+            now_ns += 50 * MS;
+            poll(detector, now_ns);
+            now_ns += (answer_ms - 50) * MS;
+            detector.record(number, now_ns);
+        };
+        assert_eq!(detector.round_trip_ns(), None);
+        lose(&mut detector, 70_001, 200);
+        assert_eq!(detector.round_trip_ns(), Some(200 * MS));
+        lose(&mut detector, 70_003, 280);
+        assert_eq!(detector.round_trip_ns(), Some(210 * MS));
+        lose(&mut detector, 70_005, 90);
+        assert_eq!(detector.round_trip_ns(), Some(150 * MS));
+    }
+
+    #[test]
+    fn a_late_packet_that_nobody_asked_for_teaches_nothing() {
+        let mut detector = LossDetector::new();
+        detector.record(70_000, 0);
+        detector.record(70_002, MS);
+        detector.record(70_001, 5 * MS);
+        assert_eq!(detector.round_trip_ns(), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod forwarding;
 mod ice_restart;
 mod idempotence;
 mod keyframe_coalescing;
+mod layers;
 mod load_clients;
 mod loss_to_publisher;
 mod loss_to_viewer;

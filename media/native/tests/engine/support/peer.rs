@@ -50,6 +50,7 @@ pub(crate) enum Control {
 pub(crate) struct Stream {
     pub(crate) ssrc: u32,
     pub(crate) payload_type: u8,
+    pub(crate) marker: bool,
     pub(crate) sequence: u64,
     pub(crate) timestamp: u32,
     /// RTP units from one packet to the next.
@@ -68,6 +69,7 @@ impl Stream {
         Self {
             ssrc,
             payload_type: rows::VP8,
+            marker: true,
             sequence: 1000,
             timestamp: 50_000,
             step: 3_000,
@@ -136,7 +138,8 @@ pub(crate) fn packet(
     timestamp: u32,
     payload: &[u8],
 ) -> (Vec<u8>, usize) {
-    let mut out = vec![0x80, stream.payload_type | 0x80];
+    let marker = if stream.marker { 0x80 } else { 0 };
+    let mut out = vec![0x80, stream.payload_type | marker];
     out.extend((sequence as u16).to_be_bytes());
     out.extend(timestamp.to_be_bytes());
     out.extend(stream.ssrc.to_be_bytes());

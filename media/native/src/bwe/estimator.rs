@@ -16,7 +16,7 @@ pub const BITRATE_BPS_MIN: u64 = 30_000;
 pub const BITRATE_BPS_MAX: u64 = 100_000_000;
 
 /// Without feedback for so long, though packets are under way, the estimate is halved, again and again.
-const SILENT_NS: u64 = 1_500_000_000;
+const SILENT_NS: u64 = 2_500_000_000;
 const SILENT_PACKETS_MIN: u64 = 20;
 
 /// What was seen so long ago says nothing of delays now.
@@ -298,6 +298,12 @@ impl Estimator {
         } else {
             Limit::Delay
         }
+    }
+
+    /// Whether the way was ever seen to be full: without that, the estimate is a guess that nobody
+    /// has put to the test.
+    pub fn has_found_limit(&self) -> bool {
+        self.over_ns.is_some() || self.limit() != Limit::Delay
     }
 
     /// When queues were last seen to grow.

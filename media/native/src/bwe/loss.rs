@@ -93,7 +93,7 @@ impl LossBound {
                 self.decreased_ns = now_ns;
                 let from = self.bound_bps.min(estimate_bps as f64);
                 let excess = self.share - self.own;
-                let least = acknowledged_bps.map_or(0.0, |bps| bps as f64 * (1.0 - excess / 2.0));
+                let least = acknowledged_bps.map_or(0.0, |bps| 0.9 * bps as f64);
                 self.bound_bps = (from * (1.0 - 0.5 * excess)).max(least.min(from));
             }
         } else if self.share - self.own <= LOW.max(chance) {

@@ -193,6 +193,8 @@ impl RateControl {
             }
             None => self.bitrate_bps * GROWTH.powf(elapsed_s),
         };
+        // What gets through without queues growing is there.
+        let grown = grown.max(0.95 * through);
         let most = BEYOND * through + BEYOND_BPS;
         if grown > self.bitrate_bps {
             self.bitrate_bps = grown.min(most.max(self.bitrate_bps));

@@ -18,6 +18,13 @@ pub(crate) const OVERHEAD: f64 = 1.06;
 const HOLD_NS: u64 = 5_000_000_000;
 const HOLD_NS_MAX: u64 = 40_000_000_000;
 
+/// A video that was paused may come back sooner, unless its last step up did not last.
+const PAUSED_NS: u64 = 2_000_000_000;
+
+/// The lowest layers that somebody has are kept until the estimate falls below so much of their
+/// cost: a picture that comes a little late is better than none.
+const PAUSE_PERCENT: u64 = 70;
+
 /// A step up that lasted so long was right.
 const LASTED_NS: u64 = 15_000_000_000;
 
@@ -63,7 +70,11 @@ impl Memory {
     }
 
     fn may_rise(&self, now_ns: u64) -> bool {
-        now_ns >= self.hold_until_ns
+        let sooner_ns = match self.layers {
+            None if self.hold_ns <= HOLD_NS => HOLD_NS - PAUSED_NS,
+            _ => 0,
+        };
+        now_ns + sooner_ns >= self.hold_until_ns
     }
 }
 
@@ -145,6 +156,7 @@ pub(crate) fn allocate(
             let total_bps = rest_bps + candidate.cost_bps(next);
             let fits = if next <= candidate.held() {
                 total_bps <= estimate_bps
+                    || (next == 1 && total_bps * PAUSE_PERCENT / 100 <= estimate_bps)
             } else {
                 total_bps <= raise_bps && candidate.memory.may_rise(now_ns)
             };
@@ -213,7 +225,7 @@ mod tests {
         let mut all = vec![video(1, &[100, 500]), video(9, &[100, 500])];
         allocate(S, 750_000, 0, true, &mut all);
         assert_eq!(taken(&all), [1, 2]);
-        allocate(S, 150_000, 0, true, &mut all);
+        allocate(S, 140_000, 0, true, &mut all);
         assert_eq!(taken(&all), [0, 1]);
     }
 

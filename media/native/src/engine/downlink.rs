@@ -55,7 +55,7 @@ impl Downlink {
     /// What may be given away; None for all. The flag: it is known, not guessed.
     fn budget(&mut self, now_ns: u64, numbers_packets: bool) -> Option<(u64, bool)> {
         if let Some(bps) = self.estimator.bitrate_bps() {
-            return Some((bps, true));
+            return Some((bps, self.estimator.has_found_limit()));
         }
         if !numbers_packets {
             return None;

@@ -67,3 +67,14 @@ fn a_wide_link_is_used_within_two_seconds() {
     assert_eq!(stage.layer_at("v0c0", 3.0), Some(2), "{:?}", stage.changes);
     assert_eq!(stage.layers("v0c0").last().map(|one| one.1), Some(Some(2)));
 }
+
+#[test]
+fn a_single_large_layer_is_not_paused_on_a_guess() {
+    let mut stage = Stage::new(1, &[1_500_000]);
+    stage.add_viewer(Ok(Path::new(5_000_000, 25 * MS)));
+    stage.run(10 * S);
+    stage.assert_decodable("single", 0, 0);
+    assert_eq!(stage.layers("v0c0").len(), 1, "{:?}", stage.changes);
+    let outcome = stage.viewers[0].videos[&crate::stage::VIDEO].judge(stage.world.now_ns);
+    assert!(outcome.freeze_ns_max < 200 * MS, "{outcome:?}");
+}

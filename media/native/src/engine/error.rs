@@ -106,6 +106,7 @@ macro_rules! drop_reasons {
     };
 }
 
+// Recordings hold their places: new ones come last.
 drop_reasons! {
     /// Not STUN, DTLS, RTP or RTCP.
     UnknownDatagram => "unknown_datagram",
@@ -129,10 +130,6 @@ drop_reasons! {
     TupleStolen => "tuple_stolen",
     /// More DTLS than a handshake needs.
     DtlsFlood => "dtls_flood",
-    /// More media than one publisher may send.
-    MediaFlood => "media_flood",
-    /// More RTCP than one transport may send.
-    RtcpFlood => "rtcp_flood",
     /// Media before the handshake is done.
     SrtpNotReady => "srtp_not_ready",
     /// SRTP that does not authenticate.
@@ -173,6 +170,10 @@ drop_reasons! {
     SendBufferFull => "send_buffer_full",
     /// The ring to another worker was full; its viewers miss the packet.
     WorkerRingFull => "worker_ring_full",
+    /// More media than one publisher may send.
+    MediaFlood => "media_flood",
+    /// More RTCP than one transport may send.
+    RtcpFlood => "rtcp_flood",
 }
 
 /// A counter for each [`DropReason`].

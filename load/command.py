@@ -211,6 +211,12 @@ class _Load(click.Command):
     help="Simulated loss at each publisher, in either direction.",
 )
 @click.option(
+    "--transport-cc/--no-transport-cc",
+    default=True,
+    show_default=True,
+    help="Viewers send transport-cc feedback, so that the server can estimate their bandwidth.",
+)
+@click.option(
     "--feedback-interval",
     default="100ms",
     type=MILLISECONDS,
@@ -391,6 +397,7 @@ def _options(url: str, given: dict[str, Any]) -> LoadOptions:
         ),
         publisher_conditions=Conditions(loss=given["publisher_loss"]),
         feedback_interval_ms=given["feedback_interval"],
+        transport_cc=given["transport_cc"],
         token=given["token"],
         secret=given["secret"],
         join_timeout_s=given["join_timeout"],

@@ -131,6 +131,7 @@ def _delivery(parts: Sequence[Delivery], latency: Latencies, viewers: int) -> De
         frames=total("frames"),
         freezes=total("freezes"),
         freeze_s=sum(part.freeze_s for part in parts),
+        frozen_at_end=total("frozen_at_end"),
         bitrate_bps=bitrate_bps,
         bitrate_per_viewer_bps=bitrate_bps / viewers if viewers else 0.0,
         packets_per_s=sum(part.packets_per_s for part in parts),

@@ -39,6 +39,8 @@ class LoadOptions(Struct, frozen=True, kw_only=True):
     viewer_conditions: Conditions = Conditions()
     publisher_conditions: Conditions = Conditions()
     feedback_interval_ms: float = 100.0
+    transport_cc: bool = True
+    """Viewers negotiate transport-cc, so that the server can estimate their bandwidth."""
     token: str | None = None
     secret: str | None = None
     """The server's: a token is made of it for each room."""

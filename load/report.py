@@ -69,6 +69,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """Of video, that could be decoded."""
     freezes: int
     freeze_s: float
+    frozen_at_end: int
+    """Viewers' videos that stood still when the time ended, beyond those freezes."""
     bitrate_bps: float
     """Of payload, of all viewers together."""
     bitrate_per_viewer_bps: float
@@ -305,6 +307,7 @@ def _delivery(first: Sample | None, last: Sample | None, latency: Latencies) -> 
         frames=_video_frames(last) - _video_frames(first),
         freezes=delta["freezes"],
         freeze_s=delta["freeze_ns"] / 1e9,
+        frozen_at_end=0 if last is None else last.snapshot.frozen,
         bitrate_bps=bitrate_bps,
         bitrate_per_viewer_bps=bitrate_bps / viewers if viewers else 0.0,
         packets_per_s=delta["packets"] / seconds if seconds else 0.0,

@@ -135,7 +135,9 @@ class RepriseSignaling:
                 joined = await self._join(signaling, room, "viewer")
                 producers = await self._producers(signaling, joined)
                 created = await signaling.create_transport("recv")
-                capabilities = viewer_capabilities(joined.router_rtp_capabilities)
+                capabilities = viewer_capabilities(
+                    joined.router_rtp_capabilities, transport_cc=self._options.transport_cc
+                )
                 try:
                     await self._transport(signaling, seat, created, publisher=False)
                     assert seat.client is not None

@@ -167,21 +167,24 @@ def receiver_arguments(parameters: RtpParameters) -> dict[str, Any]:
     }
 
 
-def viewer_capabilities(router: RtpCapabilities) -> RtpCapabilities:
+def viewer_capabilities(router: RtpCapabilities, *, transport_cc: bool = True) -> RtpCapabilities:
     """Reduce a router's capabilities to what viewers here take: what a browser would, but REMB."""
+    feedback = _FEEDBACK if transport_cc else _FEEDBACK - {("transport-cc", "")}
     known = {name.lower() for name in _PAYLOAD_TYPES}
     media = {c.preferred_payload_type for c in router.codecs if c.mime_type.lower() in known}
     return RtpCapabilities(
         codecs=tuple(
-            _reduced(codec)
+            _reduced(codec, feedback)
             for codec in router.codecs
             if codec.preferred_payload_type in media or codec.parameters.get("apt") in media
         ),
-        header_extensions=router.header_extensions,
+        header_extensions=tuple(
+            one for one in router.header_extensions if transport_cc or one.uri != TRANSPORT_CC_URI
+        ),
     )
 
 
-def _reduced(codec: RtpCodecCapability) -> RtpCodecCapability:
+def _reduced(codec: RtpCodecCapability, feedback: set[tuple[str, str]]) -> RtpCodecCapability:
     return RtpCodecCapability(
         kind=codec.kind,
         mime_type=codec.mime_type,
@@ -189,7 +192,7 @@ def _reduced(codec: RtpCodecCapability) -> RtpCodecCapability:
         clock_rate=codec.clock_rate,
         channels=codec.channels,
         parameters=dict(codec.parameters),
-        rtcp_feedback=_understood(codec.rtcp_feedback),
+        rtcp_feedback=_understood(codec.rtcp_feedback, feedback),
     )
 
 
@@ -237,8 +240,10 @@ def _parameters(
     )
 
 
-def _understood(feedback: tuple[RtcpFeedback, ...]) -> tuple[RtcpFeedback, ...]:
-    return tuple(one for one in feedback if (one.type, one.parameter or "") in _FEEDBACK)
+def _understood(
+    feedback: tuple[RtcpFeedback, ...], known: set[tuple[str, str]] = _FEEDBACK
+) -> tuple[RtcpFeedback, ...]:
+    return tuple(one for one in feedback if (one.type, one.parameter or "") in known)
 
 
 def _new_ssrc() -> int:

@@ -96,7 +96,7 @@ def _delivery(title: str, delivery: Delivery) -> list[str]:
         ),
         (
             f"  pictures    {delivery.frames:,} video frames, {delivery.freezes} freezes, "
-            f"{delivery.freeze_s:.1f} s in all"
+            f"{delivery.freeze_s:.1f} s in all; {delivery.frozen_at_end} frozen at the end"
         ),
         f"  latency     {_distribution(delivery.latency_ms)}",
     ]

@@ -37,6 +37,7 @@ METRICS: dict[str, tuple[str, Reader, str]] = {
     "latency_p99": ("ms", lambda r: r.steady.latency_ms.p99, "one-way latency, steady time"),
     "latency_max": ("ms", lambda r: r.steady.latency_ms.max, "one-way latency, steady time"),
     "freezes": ("count", lambda r: r.steady.freezes, "freezes of all viewers, steady time"),
+    "frozen": ("count", lambda r: r.steady.frozen_at_end, "videos that stand still at the end"),
     "bitrate": (
         "count",
         lambda r: r.steady.bitrate_per_viewer_bps,

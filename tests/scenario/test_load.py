@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
+import trio
+from aiortc.codecs.h264 import H264PayloadDescriptor
+from aiortc.codecs.vpx import VpxPayloadDescriptor
+from aiortc.rtp import RtpPacket
 
-from tests.support.serving import Server, reprise
+from load.client import connect
+from load.endpoint import Endpoint
+from load.media import begins_keyframe
+from tests.support.serving import COMMAND, ROOT, Server, reprise
 
 pytestmark = [pytest.mark.plane, pytest.mark.timeout(90)]
 
@@ -78,3 +87,57 @@ def test_a_run_says_what_it_brought(server: Server) -> None:
     assert "2 of 2 joined" in done.stdout
     assert "latency     p50" in done.stdout
     assert done.stderr == ""
+
+
+@pytest.fixture(params=["VP8", "H264"])
+def published(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The codec of a publisher that is there."""
+    command = [*COMMAND, "load", server.signaling_url, "--viewers=0", f"--codec={request.param}"]
+    publisher = subprocess.Popen([*command, "--no-audio", "--duration=60s"], cwd=ROOT)
+    try:
+        yield request.param
+    finally:
+        publisher.terminate()
+        publisher.wait(30)
+
+
+async def test_what_it_publishes_can_be_decoded(server: Server, published: str) -> None:
+    packets: list[RtpPacket] = []
+    async with connect(server.signaling_url) as client, trio.open_nursery() as nursery:
+        viewer = Endpoint(client, nursery)
+        joined = await viewer.join("load")
+        producers = [one.id for one in joined.producers]
+        if not producers:
+            added = await client.wait_for("producerAdded", timeout_s=30)
+            producers = [added.data["producer"]["id"]]
+        transport = await viewer.transport("recv")
+        transport.add_handlers(lambda packet, _at_ns: packets.append(packet))
+        watched = await viewer.watch(producers[0])
+        await watched.receiver.wait_packets(250, timeout_s=30)
+        nursery.cancel_scope.cancel()
+    packets = [one for one in packets if one.ssrc == watched.receiver.ssrc]
+    # The first one's number may lie before the wrap.
+    first = packets[0].sequence_number
+    packets.sort(key=lambda one: (one.sequence_number - first + 32_768) % 65_536)
+    frames: dict[int, list[bytes]] = {}
+    for packet in packets:
+        frames.setdefault(packet.timestamp, []).append(packet.payload)
+    mime_type = f"video/{published}"
+    whole = list(frames.values())[:-1]
+    begin = next(at for at, frame in enumerate(whole) if begins_keyframe(mime_type, frame[0]))
+    pictures = decoded(mime_type, whole[begin:])
+    assert len(pictures) == len(whole) - begin >= 20
+    assert {(picture.width, picture.height) for picture in pictures} == {(640, 360)}
+
+
+def decoded(mime_type: str, frames: list[list[bytes]]) -> list[av.VideoFrame]:
+    """Decode, and fail for whatever a decoder complains about."""
+    descriptor = VpxPayloadDescriptor if mime_type == "video/VP8" else H264PayloadDescriptor
+    decoder = av.CodecContext.create("vp8" if mime_type == "video/VP8" else "h264", "r")
+    decoder.thread_count = 1
+    decoder.options = {"err_detect": "explode", "flags": "low_delay"}
+    pictures = []
+    for payloads in frames:
+        unit = b"".join(descriptor.parse(payload)[1] for payload in payloads)
+        pictures += decoder.decode(av.Packet(unit))
+    return pictures + decoder.decode(None)

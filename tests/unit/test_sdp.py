@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from load import sdp
-from load.streams import VideoWish, audio_publication, video_publication
+from load.streams import VideoWish, audio_publication, video_publication, viewer_capabilities
 from protocol.negotiation.router import router_capabilities
 
 OURS = sdp.Credentials(ufrag="ours", pwd="our-password", fingerprint="AA:BB")
@@ -88,3 +88,15 @@ def test_what_we_offer_is_read_as_it_is_sent(simulcast: bool) -> None:
 def test_what_lacks_something_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"without|malformed"):
         sdp.receiver_arguments(sdp.parse(text).sections[0])
+
+
+def test_viewers_can_do_without_bandwidth_feedback() -> None:
+    router = router_capabilities()
+    for transport_cc in (True, False):
+        taken = viewer_capabilities(router, transport_cc=transport_cc)
+        uris = [one.uri for one in taken.header_extensions]
+        feedback = {one.type for codec in taken.codecs for one in codec.rtcp_feedback}
+        assert any("transport-wide" in uri for uri in uris) is transport_cc
+        assert ("transport-cc" in feedback) is transport_cc
+        assert "goog-remb" not in feedback
+        assert {"nack", "ccm"} <= feedback

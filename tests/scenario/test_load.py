@@ -20,6 +20,9 @@ from load.endpoint import Endpoint
 from load.media import begins_keyframe
 from tests.support.serving import COMMAND, ROOT, Server, reprise
 
+PATIENT = "--no-transport-cc"
+"""So that a machine whose cores are taken does not count as a path without bandwidth."""
+
 pytestmark = [pytest.mark.plane, pytest.mark.timeout(90)]
 
 SECRET = "a-secret-of-the-tests-with-32-bytes-or-more"
@@ -45,7 +48,9 @@ def load(server: Server, *options: str, code: int = 0) -> dict[str, Any]:
 
 
 def test_twenty_viewers_join_and_receive_all(server: Server) -> None:
-    report = load(server, "--viewers=20", "--duration=3s", "--ramp=1s", f"--watch-pid={server.pid}")
+    report = load(
+        server, "--viewers=20", "--duration=3s", "--ramp=1s", PATIENT, f"--watch-pid={server.pid}"
+    )
     joins, steady = report["joins"], report["steady"]
     assert (joins["joined"], joins["failed"], joins["lost"]) == (20, 0, 0)
     assert joins["join_ms"]["count"] == joins["first_keyframe_ms"]["count"] == 20
@@ -65,7 +70,9 @@ def test_twenty_viewers_join_and_receive_all(server: Server) -> None:
 
 
 def test_losses_of_a_simulated_network_are_recovered_by_nacks(server: Server) -> None:
-    report = load(server, "--viewers=5", "--duration=4s", "--loss=2%", "--delay=10ms", "--no-audio")
+    report = load(
+        server, "--viewers=5", "--duration=4s", PATIENT, "--loss=2%", "--delay=10ms", "--no-audio"
+    )
     steady = report["steady"]
     assert report["joins"]["joined"] == 5
     assert steady["recovered"] > 0.01 * steady["packets"]

@@ -15,6 +15,8 @@ from gateway.settings import Settings
 @with_settings
 def serve(settings: Settings) -> int:
     """Run the server: signaling, pages and the media plane."""
-    from gateway.serve import main  # noqa: PLC0415 - --help need not load the server
+    from gateway.garbage import settle  # noqa: PLC0415 - --help need not load the server
+    from gateway.serve import main  # noqa: PLC0415 - as above
 
+    settle()
     return main(settings)

@@ -64,13 +64,16 @@ class Attachment:
         for start in range(after, up_to, MISSED_POSITIONS):
             end = min(start + MISSED_POSITIONS, up_to)
             for told in await self.feed.missed(self.peer, start, end):
-                await self._outbox.wait_space()
-                self._tell(told)
+                await self._tell_in_time(told)
         assert self._early is not None
         while self._early:
-            await self._outbox.wait_space()
-            self._tell(self._early.popleft())
+            await self._tell_in_time(self._early.popleft())
         self._early = None
+
+    async def _tell_in_time(self, told: Told) -> None:
+        """Tell when the client has read enough of what was told before."""
+        await self._outbox.wait_space(len(told.frame(self._subprotocol)))
+        self._tell(told)
 
     def _deliver(self, told: Told) -> None:
         if told.passing:

@@ -77,10 +77,16 @@ class Outbox:
         self._bytes = 0
         self.close()
 
-    async def wait_space(self) -> None:
-        """Wait until the queue is at most half full."""
+    async def wait_space(self, size: int = 0) -> None:
+        """Wait until the queue is at most half full and takes a frame of that size.
+
+        One that is larger than the whole queue may hold is never taken; that is known at once.
+        """
+        if size > self._bytes_max:
+            return
+        bytes_max = min(self._bytes_max // 2, self._bytes_max - size)
         while not self._closed and (
-            len(self._frames) > self._frames_max // 2 or self._bytes > self._bytes_max // 2
+            len(self._frames) > self._frames_max // 2 or self._bytes > bytes_max
         ):
             await self._lot.park()
 

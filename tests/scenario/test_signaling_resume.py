@@ -75,6 +75,22 @@ async def test_many_missed_notifications_wait_for_their_reader():
         assert await positions(second, 6000) == list(range(2, 6002))
 
 
+async def test_missed_notifications_that_are_large_wait_for_their_reader_too():
+    limits = {"outbox_bytes_max": 65_536, "message_bytes_max": 4096}
+    async with signaling(limits=limits) as bench:
+        first = await bench.connect()
+        joined = await first.join()
+        feed = bench.control.feeds["lobby"]
+        await first.websocket.aclose()
+        await bench.control.wait_until(lambda: bench.control.posted)
+        for _ in range(5):
+            feed.publish("producerAdded", {"appData": "x" * 20_000})
+            feed.publish("producerAdded", {"appData": "x" * 50_000})
+        second = await bench.connect()
+        assert (await second.request("resume", {"session": joined["session"], "position": 1}))["ok"]
+        assert await positions(second, 10) == list(range(2, 12))
+
+
 async def test_a_living_socket_is_taken_over_and_its_loss_is_nobodys_business():
     async with signaling() as bench:
         old = await bench.connect()

@@ -54,6 +54,25 @@ async def test_wait_space_waits_until_half_is_sent(autojump_clock):
         assert trio.current_time() == 10
 
 
+async def test_wait_space_for_a_large_frame_waits_until_it_fits(autojump_clock):
+    outbox = Outbox(10 * BATCH_BYTES_MAX)
+
+    async def send(frames):
+        await trio.sleep(1)
+
+    for _ in range(5):
+        assert outbox.put(b"x" * BATCH_BYTES_MAX)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outbox.write, send)
+        await outbox.wait_space(8 * BATCH_BYTES_MAX)
+        assert trio.current_time() == 2  # two are left, the third is under way
+        assert outbox.put(b"x" * 8 * BATCH_BYTES_MAX)
+        await outbox.wait_space(11 * BATCH_BYTES_MAX)
+        assert trio.current_time() == 2  # no wait makes room for more than there ever is
+        assert not outbox.put(b"x" * 11 * BATCH_BYTES_MAX)
+        outbox.close()
+
+
 async def test_small_frames_leave_together(autojump_clock):
     outbox, batches = Outbox(1_000_000), []
 

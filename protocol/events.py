@@ -317,6 +317,15 @@ class ProducerActive(_Event, frozen=True, kw_only=True):
     active: bool
 
 
+class ProducerDemandNoted(_Event, frozen=True, kw_only=True):
+    """Viewers may take other layers of it than before; its publisher need not send the rest."""
+
+    producer: str
+    peer: str
+    spatial_layer: int | None
+    """The highest that anybody may be sent, an index into its encodings; None: nobody wants any."""
+
+
 class ProducerPaused(_Event, frozen=True, kw_only=True):
     """The publisher paused it."""
 
@@ -464,6 +473,7 @@ ProducerEvent = (
     ProducerOpened
     | ProducerStreamBound
     | ProducerActive
+    | ProducerDemandNoted
     | ProducerPaused
     | ProducerResumed
     | ProducerScored

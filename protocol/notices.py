@@ -75,6 +75,18 @@ class ProducerActivityChanged(_Notice, frozen=True, kw_only=True):
     active: bool
 
 
+class ProducerDemandChanged(_Notice, frozen=True, kw_only=True):
+    """The highest encoding of a producer that any unpaused consumer may be sent is another one.
+
+    More is told at once; less when it has held for 3 s, and not before the producer's packets have
+    flowed for 5 s. It follows what viewers prefer, not what their bandwidth carries today.
+    """
+
+    producer: str
+    spatial_layer: int | None
+    """Index into the producer's encodings; None: nobody wants any."""
+
+
 class ProducerScore(_Notice, frozen=True, kw_only=True):
     """How well a producer's streams arrive: 0 (nothing) to 10 (no loss), one an encoding."""
 
@@ -210,6 +222,7 @@ Notice = (
     | DtlsStateChanged
     | ProducerStreamLearned
     | ProducerActivityChanged
+    | ProducerDemandChanged
     | ProducerScore
     | ConsumerScore
     | LayersChanged

@@ -123,6 +123,11 @@ def _producer_scored(event: events.ProducerScored) -> Notification:
     return Notification("score", data, Only(event.peer))
 
 
+def _producer_demand(event: events.ProducerDemandNoted) -> Notification:
+    data = {"producer": event.producer, "maxSpatialLayer": event.spatial_layer}
+    return Notification("producerDemand", data, Only(event.peer))
+
+
 def _transport_removed(event: events.TransportRemoved) -> Notification | None:
     if event.reason in _OWN_DOING:
         return None
@@ -203,6 +208,7 @@ _VIEWS: dict[type, Callable[[Any], Notification | None]] = {
     events.ProducerRemoved: _producer_removed,
     events.ProducerPauseNoted: _producer_pause_noted,
     events.ProducerScored: _producer_scored,
+    events.ProducerDemandNoted: _producer_demand,
     events.TransportRemoved: _transport_removed,
     events.ConsumerRemoved: _consumer_removed,
     events.ConsumerPaused: _consumer_paused,

@@ -213,6 +213,12 @@ def _active(value: Any, about: str) -> str:
     return f"Packets of {about} {'flow' if value.active else 'have been missing for a while'}"
 
 
+def _demand(value: Any, about: str) -> str:
+    if value.spatial_layer is None:
+        return f"Nobody takes {about} any more: its publisher may rest"
+    return f"Viewers may take layers of {about} up to {value.spatial_layer}, and none above"
+
+
 def _speaker(value: Any, _about: str) -> str:
     than = (
         ""
@@ -302,6 +308,9 @@ _SENTENCES: dict[str, _Tell] = {
     "ProducerActivityChanged": lambda value, about: (
         f"The media plane noticed: {_active(value, about)}"
     ),
+    "ProducerDemandChanged": lambda value, about: (
+        f"The media plane noticed: {_demand(value, about)}"
+    ),
     "ProducerScore": _form("The media plane gave {about} the scores {scores}"),
     "ConsumerScore": _form("The media plane gave {about} the score {score} of 10"),
     "ConsumerFrozen": lambda value, about: (
@@ -360,6 +369,7 @@ _SENTENCES: dict[str, _Tell] = {
     "ProducerOpened": _form("{about} of peer {peer} is in the media plane"),
     "ProducerStreamBound": _form("Encoding {encoding} of {about} has the SSRC {ssrc}"),
     "ProducerActive": _active,
+    "ProducerDemandNoted": _demand,
     "ProducerPaused": _form("Producer {producer} was paused by peer {peer}"),
     "ProducerResumed": _form("Producer {producer} was resumed by peer {peer}"),
     "ProducerScored": _form("Producer {producer} of peer {peer} has the scores {scores}"),

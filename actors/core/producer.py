@@ -25,6 +25,7 @@ from protocol.notices import (
     KeyFrameRequested,
     OrderRefused,
     ProducerActivityChanged,
+    ProducerDemandChanged,
     ProducerScore,
     ProducerStreamLearned,
 )
@@ -47,6 +48,8 @@ class ProducerState(Struct, kw_only=True):
     row: SetProducer | None = None
     paused: bool = False
     active: bool = False
+    demand: int | None = 0
+    """The highest encoding that its publisher was told to be wanted; None: none is."""
     bound: dict[str, BoundStream] = {}
     """By index of the encoding, in digits."""
     scores: tuple[int, ...] = ()
@@ -72,15 +75,14 @@ def _decide(state: ProducerState, message: Any, _context: Context) -> Decision |
             )
             return Decision((bound,))
         case ProducerActivityChanged(active=active):
-            if active == state.active:
+            return _activity(state, state.row, active=active)
+        case ProducerDemandChanged(spatial_layer=layer):
+            if layer == state.demand:
                 return NOTHING
-            news: ProducerWentLive | FaultNoticed | None = None
-            if active:
-                news = ProducerWentLive(producer=producer)
-            elif not state.paused:
-                news = FaultNoticed(transport=state.row.transport, reason="publisher_silent")
-            told = () if news is None else (Tell(ROOM, news),)
-            return Decision((events.ProducerActive(active=active),), told)
+            changed = events.ProducerDemandNoted(
+                producer=producer, peer=state.peer, spatial_layer=layer
+            )
+            return Decision((changed,))
         case ProducerScore(scores=scores):
             if scores == state.scores:
                 return NOTHING
@@ -98,6 +100,19 @@ def _decide(state: ProducerState, message: Any, _context: Context) -> Decision |
             return Decision((events.ProducerClosed(reason=reason),))
         case _:
             raise AssertionError(f"a producer takes no {type(message).__name__}")
+
+
+def _activity(state: ProducerState, row: SetProducer, *, active: bool) -> Decision:
+    """Silence is a fault unless the publisher paused, or was told that nobody takes it."""
+    if active == state.active:
+        return NOTHING
+    news: ProducerWentLive | FaultNoticed | None = None
+    if active:
+        news = ProducerWentLive(producer=row.producer)
+    elif not state.paused and state.demand is not None:
+        news = FaultNoticed(transport=row.transport, reason="publisher_silent")
+    told = () if news is None else (Tell(ROOM, news),)
+    return Decision((events.ProducerActive(active=active),), told)
 
 
 def _command(
@@ -145,11 +160,14 @@ def _evolve(state: ProducerState, event: Any) -> ProducerState:
             state.peer = event.peer
             state.row = event.row
             state.paused = event.row.paused
+            state.demand = len(event.row.encodings) - 1
         case events.ProducerStreamBound():
             stream = BoundStream(event.ssrc, event.rtx_ssrc)
             state.bound = {**state.bound, str(event.encoding): stream}
         case events.ProducerActive(active=active):
             state.active = active
+        case events.ProducerDemandNoted(spatial_layer=layer):
+            state.demand = layer
         case events.ProducerPaused():
             state.paused = True
         case events.ProducerResumed():

@@ -210,6 +210,10 @@ export class Session extends Emitter {
       return;
     }
     const media = this.#media;
+    if (event === 'producerDemand') {
+      media?.sending.demandChanged(data.producer, data.maxSpatialLayer);
+      return;
+    }
     let changed = this.roster.apply(event, data);
     if (event === 'producerClosed') {
       const ours = media?.sending.producerClosed(data.producer);

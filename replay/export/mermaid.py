@@ -19,8 +19,8 @@ _PLANE, _SERVER = "media plane", "server"
 _NOTICES = frozenset(
     (
         "IceStateChanged", "IceTupleChanged", "DtlsStateChanged", "ProducerStreamLearned",
-        "ProducerActivityChanged", "ProducerScore", "ConsumerScore", "LayersChanged",
-        "BandwidthEstimated", "KeyFrameRequested", "OrderRefused", "PlaneLost",
+        "ProducerActivityChanged", "ProducerDemandChanged", "ProducerScore", "ConsumerScore",
+        "LayersChanged", "BandwidthEstimated", "KeyFrameRequested", "OrderRefused", "PlaneLost",
     )
 )  # fmt: skip
 _ENTITIES = {"#": "#35;", ";": "#59;", "<": "#lt;", ">": "#gt;"}

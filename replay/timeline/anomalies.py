@@ -57,7 +57,7 @@ def anomaly_of(envelope: Envelope, said: Said, lane: Lane, at_ns: int) -> str | 
         case "TransportClosed" if said.reason in ("ice_failed", "connect_timeout"):
             return "not_connected"
         case "ProducerActive" if said.active is False:
-            return "silent"
+            return None if lane.is_in("unused") else "silent"
         case "ConsumerScored" if said.score is not None:
             return _low(said.score, lane)
         case "ProducerScored" if said.scores:

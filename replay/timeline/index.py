@@ -57,7 +57,8 @@ _REMOVED = {
 }
 _READ = frozenset(
     (
-        "IceChanged", "TransportClosed", "ProducerActive", "ProducerPaused", "ProducerResumed",
+        "IceChanged", "TransportClosed", "ProducerActive", "ProducerDemandNoted",
+        "ProducerPaused", "ProducerResumed",
         "ProducerScored", "ConsumerScored", "ConsumerPaused", "ConsumerResumed",
         "ConsumerLayersChanged", "ConsumerFreezeChanged", "ConsumerOpened",
     )
@@ -321,7 +322,12 @@ def _follow(lane: Lane, name: str, said: Said, position: int) -> None:
             else:
                 lane.leave("ice lost", position)
         case "ProducerActive":
-            (lane.leave if said.active else lane.enter)("silent", position)
+            if said.active:
+                lane.leave("silent", position)
+            elif not lane.is_in("unused"):
+                lane.enter("silent", position)
+        case "ProducerDemandNoted":
+            (lane.enter if said.spatial_layer is None else lane.leave)("unused", position)
         case "ProducerPaused":
             lane.enter("paused", position)
         case "ProducerResumed":

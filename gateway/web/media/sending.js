@@ -15,12 +15,30 @@ import { SignalingError, isDisconnection } from '../core/errors.js';
  *   mediasoup-client's encodings, codec and codecOptions
  */
 
+/** Producers may be needed before the answer to `produce` has been read, but no more than a few. */
+const DEMANDS_MAX = 16;
+
+/** Switch a sender's encodings on up to a layer and off above; null: all off. */
+async function setActiveLayers(sender, highest) {
+  const parameters = sender?.getParameters();
+  if (!parameters?.encodings?.length) return;
+  let changed = false;
+  parameters.encodings.forEach((encoding, layer) => {
+    const active = highest !== null && layer <= highest;
+    changed ||= (encoding.active ?? true) !== active;
+    encoding.active = active;
+  });
+  if (changed) await sender.setParameters(parameters);
+}
+
 export class Sending {
   #device;
   #request;
   #onLink;
   #link = null;
   #held = new Map();
+  /** What was told of producers of which the server knew before this client. */
+  #demands = new Map();
 
   /** @param {(link: Link) => void} onLink called with each new transport */
   constructor(device, request, onLink) {
@@ -70,6 +88,37 @@ export class Sending {
     }
   }
 
+  /**
+   * The server says up to which spatial layer a producer is needed; null: nobody takes it.
+   * The layers above rest until they are needed. Pauses and mutes are another matter.
+   */
+  demandChanged(id, maxSpatialLayer) {
+    const held = [...this.#held.values()].find(({ producer }) => producer.id === id);
+    if (!held) {
+      if (this.#demands.size < DEMANDS_MAX) this.#demands.set(id, maxSpatialLayer);
+      return;
+    }
+    held.demand = maxSpatialLayer;
+    this.#meetDemand(held);
+  }
+
+  /** One change at a time, for a sender takes no other meanwhile; the newest demand wins. */
+  async #meetDemand(held) {
+    if (held.adjusting) return;
+    held.adjusting = true;
+    try {
+      let met; // all layers are on at first
+      while (met !== held.demand && !held.producer.closed) {
+        met = held.demand;
+        await setActiveLayers(held.producer.rtpSender, met);
+      }
+    } catch (error) {
+      console.warn(error); // it sends more than is needed
+    } finally {
+      held.adjusting = false;
+    }
+  }
+
   /** The server closed a producer. */
   producerClosed(id) {
     for (const [source, { producer }] of this.#held) {
@@ -86,6 +135,7 @@ export class Sending {
     const link = this.#link;
     this.#link = null;
     this.#held.clear();
+    this.#demands.clear();
     link?.close();
     return link;
   }
@@ -104,7 +154,10 @@ export class Sending {
       appData: { source },
     });
     if (link !== this.#link) throw new SignalingError('transport_closed');
-    this.#held.set(source, { producer, paused: false });
+    const demand = this.#demands.get(producer.id);
+    const held = { producer, paused: false, demand, adjusting: false };
+    this.#held.set(source, held);
+    this.#meetDemand(held);
   }
 
   async #adjust({ source, track, paused }) {

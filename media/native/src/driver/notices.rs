@@ -114,6 +114,7 @@ fn subject(notice: &Notice) -> Option<(&str, u32)> {
             producer, encoding, ..
         } => Some((producer, *encoding)),
         Notice::ProducerActivityChanged { producer, .. }
+        | Notice::ProducerDemandChanged { producer, .. }
         | Notice::ProducerScore { producer, .. } => Some((producer, 0)),
         Notice::ConsumerScore { consumer, .. }
         | Notice::LayersChanged { consumer, .. }

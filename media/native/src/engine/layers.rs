@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::consumer::Reason;
+use super::demand;
 use super::mirror::{self, Home};
 use super::rtcp_out;
 use super::selection::choose;
@@ -23,6 +24,14 @@ impl Engine {
             consumer.selection.aim(None);
             return;
         }
+        let ceiling = demand::ceiling_of(consumer, producer);
+        demand::raise(self, now_ns, producer_key, ceiling);
+        let Some(consumer) = self.table.consumers.get_mut(key) else {
+            return;
+        };
+        let Some(producer) = self.table.producers.get(producer_key) else {
+            return;
+        };
         let granted = consumer.grant.filter(|_| consumer.is_video());
         if granted.is_some_and(|grant| grant.layers.is_none()) {
             consumer.selection.aim(None);

@@ -51,6 +51,8 @@ pub(crate) enum Record<'a> {
         mirror: u64,
         /// A bit for each encoding.
         interest: u64,
+        /// The highest encoding that a viewer may be sent.
+        wanted: Option<u8>,
         /// (encoding, viewers that ask for a keyframe).
         asks: Vec<(u8, u32)>,
         producer: &'a str,
@@ -63,6 +65,9 @@ const PACKET: u8 = 1;
 const STATE: u8 = 2;
 const WANT: u8 = 3;
 const GONE: u8 = 4;
+
+/// Stands for no encoding.
+const NOBODY: u8 = u8::MAX;
 
 impl<'a> Record<'a> {
     /// Appends the record's bytes.
@@ -106,12 +111,14 @@ impl<'a> Record<'a> {
             Self::Want {
                 mirror,
                 interest,
+                wanted,
                 asks,
                 producer,
             } => {
                 out.extend([WANT, asks.len() as u8]);
                 out.extend(mirror.to_le_bytes());
                 out.extend(interest.to_le_bytes());
+                out.push(wanted.unwrap_or(NOBODY));
                 for (encoding, count) in asks {
                     out.push(*encoding);
                     out.extend(count.to_le_bytes());
@@ -155,6 +162,7 @@ impl<'a> Record<'a> {
             }
             WANT => {
                 let interest = u64::from_le_bytes(rest.take()?);
+                let [wanted] = rest.take()?;
                 let mut asks = Vec::with_capacity(usize::from(small));
                 for _ in 0..small {
                     let [encoding] = rest.take()?;
@@ -163,6 +171,7 @@ impl<'a> Record<'a> {
                 Some(Self::Want {
                     mirror,
                     interest,
+                    wanted: (wanted != NOBODY).then_some(wanted),
                     asks,
                     producer: std::str::from_utf8(rest.0).ok()?,
                 })
@@ -330,7 +339,7 @@ mod tests {
         let fixed = match record {
             Record::Packet { .. } => 30,
             Record::State { .. } => 19,
-            Record::Want { .. } => 18,
+            Record::Want { .. } => 19,
             Record::Gone { .. } => 10,
         };
         for len in 0..fixed {
@@ -369,7 +378,15 @@ mod tests {
         there_and_back(&Record::Want {
             mirror: 4,
             interest: 5,
+            wanted: Some(2),
             asks: vec![(0, 1), (2, 1000)],
+            producer: "p",
+        });
+        there_and_back(&Record::Want {
+            mirror: 4,
+            interest: 0,
+            wanted: None,
+            asks: Vec::new(),
             producer: "p",
         });
         there_and_back(&Record::Gone { mirror: 5 });

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! home ── packets (decrypted; may be lost), state of the encodings ──▶ mirror
-//! home ◀── wants: which encodings, keyframes asked for ─────────────── mirror
+//! home ◀── wants: which encodings, up to which, keyframes asked for ── mirror
 //! ```
 //!
 //! The plane makes a mirror before the first consumer ([`SetMirror`]) and
@@ -19,6 +19,7 @@
 
 use super::Engine;
 use super::clock::PublisherClock;
+use super::demand::{self, Ceiling};
 use super::encoding::Encoding;
 use super::error::DropReason;
 use super::link::{About, EncodingState, Links, Record};
@@ -56,6 +57,8 @@ pub(crate) struct Mirror {
     pub(crate) timer: Armed,
     /// A bit for each encoding that is to be fed.
     interest: u64,
+    /// The highest encoding that a viewer here may be sent.
+    pub(super) wanted: Ceiling,
     /// (encoding, viewers that asked for a keyframe) since it was told.
     asks: Vec<(u8, u32)>,
     /// What was told last.
@@ -78,6 +81,7 @@ impl Mirror {
     /// The encodings are others now.
     pub(crate) fn forget(&mut self) {
         self.interest = 0;
+        self.wanted = None;
         self.asks.clear();
         self.told.clear();
     }
@@ -98,6 +102,8 @@ pub(crate) struct Feed {
     pub(crate) mirror: u64,
     /// A bit for each encoding that it wants.
     interest: u64,
+    /// The highest encoding that a viewer there may be sent.
+    pub(super) wanted: Ceiling,
 }
 
 pub(super) fn insert(engine: &mut Engine, now_ns: u64, home: u32, row: SetProducer) {
@@ -106,6 +112,7 @@ pub(super) fn insert(engine: &mut Engine, now_ns: u64, home: u32, row: SetProduc
         clock: PublisherClock::default(),
         timer: Armed::default(),
         interest: 0,
+        wanted: None,
         asks: Vec::new(),
         told: Vec::new(),
     };
@@ -156,10 +163,12 @@ pub(super) fn handle_look(engine: &mut Engine, now_ns: u64, key: ProducerKey) {
             interest |= 1 << encoding;
         }
     }
-    if let Home::Sibling(mirror) = &mut producer.home
-        && mirror.interest != interest
+    let producer = table.producers.get(key).expect("looked up");
+    let wanted = demand::wanted_here(table, producer);
+    if let Some(Home::Sibling(mirror)) = table.producers.get_mut(key).map(|one| &mut one.home)
+        && (mirror.interest, mirror.wanted) != (interest, wanted)
     {
-        mirror.interest = interest;
+        (mirror.interest, mirror.wanted) = (interest, wanted);
         table.links.mark(key);
     }
     arm(engine, now_ns, key);
@@ -226,6 +235,7 @@ impl Engine {
                     let record = Record::Want {
                         mirror: key.to_bits(),
                         interest: mirror.interest,
+                        wanted: mirror.wanted,
                         asks: asks.clone(),
                         producer: &producer.row.producer,
                     };
@@ -298,6 +308,7 @@ pub(super) fn handle_record(engine: &mut Engine, now_ns: u64, worker: u32, recor
         Some(Record::Want {
             mirror,
             interest,
+            wanted,
             asks,
             producer,
         }) => {
@@ -305,6 +316,7 @@ pub(super) fn handle_record(engine: &mut Engine, now_ns: u64, worker: u32, recor
                 worker,
                 mirror,
                 interest,
+                wanted,
             };
             handle_want(engine, now_ns, producer, feed, &asks);
         }
@@ -402,6 +414,9 @@ fn handle_want(engine: &mut Engine, now_ns: u64, id: &str, feed: Feed, asks: &[(
         None => producer.feeds.push(feed),
     }
     table.links.mark(key);
+    if let Some(ceiling) = feed.wanted {
+        demand::raise(engine, now_ns, key, ceiling);
+    }
     for &(encoding, viewers) in asks {
         let producer = engine.table.producers.get_mut(key).expect("looked up");
         if let Some(state) = producer.encodings.get_mut(usize::from(encoding)) {

@@ -2,6 +2,7 @@
 
 use super::apply::extension_kind;
 use super::config::Limits;
+use super::demand::Demand;
 use super::encoding::Encoding;
 use super::filter::{Structure, spatial_layers};
 use super::loudness::Loudness;
@@ -65,6 +66,7 @@ pub(crate) struct Producer {
     pub(crate) scores: Vec<u32>,
     pub(crate) scores_sent_ns: u64,
     pub(crate) loudness: Loudness,
+    pub(crate) demand: Demand,
 }
 
 impl Producer {
@@ -82,6 +84,7 @@ impl Producer {
             scores: Vec::new(),
             scores_sent_ns: 0,
             loudness: Loudness::default(),
+            demand: Demand::default(),
             row,
         };
         producer.set_codecs();
@@ -134,6 +137,7 @@ impl Producer {
         self.encodings = self.row.encodings.iter().map(make).collect();
         self.scores = vec![0; self.encodings.len()];
         self.pending.clear();
+        self.demand.forget();
     }
 
     pub(crate) fn codec_of(&self, payload_type: u8) -> Option<&CodecEntry> {

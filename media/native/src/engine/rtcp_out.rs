@@ -12,6 +12,7 @@
 
 use super::DATAGRAM_BYTES_MAX;
 use super::Engine;
+use super::demand;
 use super::encoding::{Encoding, score_of};
 use super::freeze;
 use super::mirror::Home;
@@ -151,6 +152,7 @@ pub(super) fn handle_tick(engine: &mut Engine, now_ns: u64, key: TransportKey) {
     for &producer in &producers {
         smooth(engine, now_ns, producer);
         silence(engine, producer, |_, encoding| encoding.fell_silent(now_ns));
+        demand::look(engine, now_ns, producer);
     }
     if report && !producers.is_empty() {
         send_receiver_reports(engine, now_ns, key, &producers);
@@ -266,11 +268,13 @@ fn score(engine: &mut Engine, now_ns: u64, key: ProducerKey) {
     let Some(producer) = engine.table.producers.get_mut(key) else {
         return;
     };
-    let score = |encoding: &Encoding| match &encoding.reception {
+    let score = |(place, encoding): (usize, &Encoding)| match &encoding.reception {
         Some(reception) if encoding.live => score_of(reception.last_report.fraction_lost),
-        _ => 0,
+        _ if producer.demand.expects(now_ns, place) => 0,
+        // Silent because nobody wants it: that is no fault of its way here.
+        _ => producer.scores.get(place).copied().unwrap_or(0),
     };
-    let scores: Vec<u32> = producer.encodings.iter().map(score).collect();
+    let scores: Vec<u32> = producer.encodings.iter().enumerate().map(score).collect();
     let due = now_ns.saturating_sub(producer.scores_sent_ns) >= SCORE_INTERVAL_NS;
     if scores == producer.scores || !due {
         return;

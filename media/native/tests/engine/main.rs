@@ -4,6 +4,7 @@ mod support;
 
 mod activity_and_reports;
 mod bounds;
+mod demand;
 mod demultiplexing;
 mod fairness;
 mod forged_and_replayed;

@@ -27,6 +27,7 @@ from protocol.notices import (
     LayersChanged,
     Notice,
     ProducerActivityChanged,
+    ProducerDemandChanged,
     ProducerScore,
     ProducerStreamLearned,
 )
@@ -317,6 +318,9 @@ def test_each_native_notice_is_read_by_msgspec() -> None:
     assert bench.said(ProducerActivityChanged) == [
         ProducerActivityChanged(producer="p", active=True),
         ProducerActivityChanged(producer="p", active=False),
+    ]
+    assert bench.said(ProducerDemandChanged) == [
+        ProducerDemandChanged(producer="p", spatial_layer=0)
     ]
     assert bench.said(ProducerScore)[0] == ProducerScore(producer="p", scores=(10,))
     assert bench.said(ConsumerScore) == [ConsumerScore(consumer="c", score=1, producer_score=10)]

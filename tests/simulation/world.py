@@ -34,6 +34,7 @@ from protocol.notices import (
     LayersChanged,
     OrderRefused,
     ProducerActivityChanged,
+    ProducerDemandChanged,
     ProducerScore,
     ProducerStreamLearned,
 )
@@ -429,6 +430,7 @@ class World:
             notices += [
                 ProducerActivityChanged(producer=producer, active=True),
                 ProducerActivityChanged(producer=producer, active=pick([True, False])),
+                ProducerDemandChanged(producer=producer, spatial_layer=pick([None, 0, 1])),
                 ProducerScore(producer=producer, scores=(self.random.randrange(11),)),
                 ProducerStreamLearned(producer=producer, encoding=0, ssrc=7, rtx_ssrc=None),
                 KeyFrameRequested(producer=producer, encoding=0, requests=1),

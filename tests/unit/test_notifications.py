@@ -106,6 +106,18 @@ CASES: list[tuple[Any, str, dict[str, Any], Any]] = [
         Only("p"),
     ),
     (
+        events.ProducerDemandNoted(producer="s", peer="p", spatial_layer=1),
+        "producerDemand",
+        {"producer": "s", "maxSpatialLayer": 1},
+        Only("p"),
+    ),
+    (
+        events.ProducerDemandNoted(producer="s", peer="p", spatial_layer=None),
+        "producerDemand",
+        {"producer": "s", "maxSpatialLayer": None},
+        Only("p"),
+    ),
+    (
         events.TransportRemoved(transport="t", peer="p", reason="ice_failed"),
         "transportClosed",
         {"transport": "t", "reason": "ice_failed"},
@@ -226,6 +238,7 @@ def test_every_notification_of_the_contract_is_tried_here() -> None:
         "consumerResumed",
         "consumerClosed",
         "layersChanged",
+        "producerDemand",
         "score",
         "transportClosed",
         "streamingStarted",

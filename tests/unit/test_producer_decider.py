@@ -25,6 +25,7 @@ from protocol.notices import (
     KeyFrameRequested,
     OrderRefused,
     ProducerActivityChanged,
+    ProducerDemandChanged,
     ProducerScore,
     ProducerStreamLearned,
 )
@@ -45,6 +46,7 @@ MESSAGES = [
     ProducerStreamLearned(producer="s1", encoding=0, ssrc=5),
     ProducerActivityChanged(producer="s1", active=True),
     ProducerScore(producer="s1", scores=(10,)),
+    ProducerDemandChanged(producer="s1", spatial_layer=None),
     KeyFrameRequested(producer="s1", encoding=0, requests=3),
     OrderRefused(kind="producer", id="s1", code="unknown_transport", message=""),
     Close(reason="transport_closed"),
@@ -115,7 +117,7 @@ def test_closing_by_the_room_tells_nobody() -> None:
 
 def test_a_refused_order_closes() -> None:
     told = ChildClosed(child=producer_address("s1"), reason="order_refused")
-    given(PRODUCER, OPENED).when(MESSAGES[4]).then(
+    given(PRODUCER, OPENED).when(MESSAGES[5]).then(
         events.ProducerClosed(reason="order_refused"), Tell(ROOM, told)
     )
 
@@ -156,6 +158,38 @@ def test_silence_of_a_paused_producer_is_no_fault() -> None:
     after.then(events.ProducerActive(active=False))
 
 
+def demand(layer: int | None) -> tuple[ProducerDemandChanged, events.ProducerDemandNoted]:
+    """What the plane tells, and what is noted of it."""
+    return (
+        ProducerDemandChanged(producer="s1", spatial_layer=layer),
+        events.ProducerDemandNoted(producer="s1", peer="p1", spatial_layer=layer),
+    )
+
+
+def test_the_demand_is_noted_when_it_changes_and_all_is_wanted_at_first() -> None:
+    row = msgspec.structs.replace(ROW, encodings=ROW.encodings * 3)
+    after = given(PRODUCER, events.ProducerOpened(peer="p1", row=row))
+    after.when(demand(2)[0]).then_nothing()
+    told, noted = demand(0)
+    after = after.when(told).then(noted)
+    after.when(told).then_nothing()
+    assert after.rows == (row,)
+    told, noted = demand(None)
+    after = after.when(told).then(noted)
+    told, noted = demand(2)
+    after.when(told).then(noted)
+
+
+def test_silence_of_what_nobody_takes_is_no_fault_and_of_what_is_wanted_again_is_one() -> None:
+    silent = ProducerActivityChanged(producer="s1", active=False)
+    active = events.ProducerActive(active=True)
+    rests = given(PRODUCER, OPENED, active, demand(None)[1])
+    rests.when(silent).then(events.ProducerActive(active=False))
+    fault = FaultNoticed(transport=ROW.transport, reason="publisher_silent")
+    again = given(PRODUCER, OPENED, active, demand(None)[1], demand(0)[1])
+    again.when(silent).then(events.ProducerActive(active=False), Tell(ROOM, fault))
+
+
 def test_scores_are_kept_when_they_change() -> None:
     scored = events.ProducerScored(producer="s1", peer="p1", scores=(10,))
     after = given(PRODUCER, OPENED).when(MESSAGES[2]).then(scored)
@@ -163,7 +197,7 @@ def test_scores_are_kept_when_they_change() -> None:
 
 
 def test_keyframe_requests_are_noted() -> None:
-    given(PRODUCER, OPENED).when(MESSAGES[3]).then(events.KeyFrameAsked(encoding=0, requests=3))
+    given(PRODUCER, OPENED).when(MESSAGES[4]).then(events.KeyFrameAsked(encoding=0, requests=3))
 
 
 def test_a_message_for_another_kind_breaks_an_invariant() -> None:

@@ -18,6 +18,18 @@ import { SignalingError, isDisconnection } from '../core/errors.js';
 /** Producers may be needed before the answer to `produce` has been read, but no more than a few. */
 const DEMANDS_MAX = 16;
 
+/**
+ * What rested begins with its lowest layer: its first picture is the soonest. The others follow
+ * when it flows, and the browser's congestion control then probes for the room that they need.
+ */
+const CLIMB_MS = 400;
+
+/** Whether a sender has any encoding switched on. */
+function isActive(sender) {
+  const encodings = sender?.getParameters().encodings ?? [];
+  return encodings.some(({ active }) => active ?? true);
+}
+
 /** Switch a sender's encodings on up to a layer and off above; null: all off. */
 async function setActiveLayers(sender, highest) {
   const parameters = sender?.getParameters();
@@ -109,8 +121,10 @@ export class Sending {
     try {
       let met; // all layers are on at first
       while (met !== held.demand && !held.producer.closed) {
-        met = held.demand;
+        const rests = met === null || !isActive(held.producer.rtpSender);
+        met = rests && held.demand > 0 ? 0 : held.demand;
         await setActiveLayers(held.producer.rtpSender, met);
+        if (met !== held.demand) await new Promise((next) => setTimeout(next, CLIMB_MS));
       }
     } catch (error) {
       console.warn(error); // it sends more than is needed

@@ -18,6 +18,7 @@ from protocol.notices import (
     KeyFrameRequested,
     LayersChanged,
     ProducerActivityChanged,
+    ProducerDemandChanged,
 )
 from replay.reader import LogReader
 from replay.store.errors import LogDamaged
@@ -152,6 +153,16 @@ def test_what_is_odd_is_found():
         "refused", "low_score", "low_score", "ice_lost", "nothing_sent", "frozen",
         "keyframe_storm", "silent", "peer_lost",
     ]  # fmt: skip
+
+
+def test_a_publisher_that_rests_for_want_of_viewers_is_not_odd():
+    session = Session()
+    host = session.join("Ann")
+    producer = session.produce(host, session.transport(host))
+    session.to_producer(producer, ProducerDemandChanged(producer=producer, spatial_layer=None))
+    session.to_producer(producer, ProducerActivityChanged(producer=producer, active=False))
+    session.to_producer(producer, ProducerDemandChanged(producer=producer, spatial_layer=0))
+    assert kinds(index_of(session)) == []
 
 
 def test_densities_count_each_envelope_once_at_any_resolution():

@@ -1,0 +1,158 @@
+"""What nobody watches is not sent, and comes back before anybody misses it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.chromium import Studio, Tab
+
+pytestmark = pytest.mark.browser
+
+RESTS_S = 30.0
+"""How long Chromium may take for its upper layers, and the server to see that they are unused."""
+PICTURE_MS_MAX = 500
+"""From the request to resume a consumer until its first picture, when its producer was resting."""
+IDLE_BPS_MAX = 30_000
+"""What a host may send that nobody watches: reports and checks, on both media and RTCP."""
+
+ACTIVE = "JSON.stringify(probe.now.layers.map((one) => one.active))"
+LARGE = {"seen": True, "height_px": 720}
+SMALL = {"seen": True, "height_px": 180}
+UNSEEN = {"seen": False, "height_px": 0}
+
+SEE = """(view) => {
+  const ids = [...reprise.session.consumers.keys()];
+  reprise.session.view(new Map(ids.map((id) => [id, view])));
+}"""
+
+FIRST_PICTURE = """(view) => new Promise((resolve, reject) => {
+  const { session } = reprise;
+  const ids = [...session.consumers.keys()];
+  const frames = async () => {
+    const { recv } = await session.stats();
+    const streams = [...recv.values()].filter(({ type }) => type === 'inbound-rtp');
+    return streams.reduce((total, { framesDecoded }) => total + (framesDecoded ?? 0), 0);
+  };
+  (async () => {
+    const before = await frames();
+    const asked = performance.now();
+    session.view(new Map(ids.map((id) => [id, view])));
+    while ((await frames()) === before) {
+      if (performance.now() - asked > 10_000) throw new Error('no picture came');
+    }
+    return performance.now() - asked;
+  })().then(resolve, reject);
+})"""
+
+UPLINK = """async () => {
+  const { send } = await reprise.session.stats();
+  const pair = [...send.values()].find((one) => one.type === 'transport');
+  return [performance.now(), pair.bytesSent];
+}"""
+
+
+def wait_active(host: Tab, *states: bool) -> None:
+    """Wait until just these encodings of the camera are switched on, the smallest first."""
+    wanted = json.dumps(states, separators=(",", ":"))
+    host.wait(f"probe.now && {ACTIVE} === '{wanted}'", RESTS_S)
+
+
+def wait_layers(host: Tab) -> None:
+    """Wait until Chromium sends all three encodings."""
+    host.wait(
+        "probe.now?.layers.length === 3 && probe.now.layers.every((one) => one.bytesSent > 0)",
+        RESTS_S,
+    )
+
+
+def sent(host: Tab, seconds: float = 2.0) -> list[int]:
+    """What each encoding of the camera sends in that time, in bytes."""
+
+    def now() -> list[int]:
+        host.page.wait_for_timeout(400)  # two samples: what is seen is no older than the call
+        return [one["bytesSent"] for one in host.now()["layers"]]
+
+    before = now()
+    host.page.wait_for_timeout(seconds * 1000)
+    return [after - then for then, after in zip(before, now(), strict=True)]
+
+
+def uplink_bps(host: Tab, seconds: float = 3.0) -> float:
+    """What a host sends in all, measured over that time."""
+    began, before = host.page.evaluate(UPLINK)
+    host.page.wait_for_timeout(seconds * 1000)
+    ended, after = host.page.evaluate(UPLINK)
+    return float((after - before) * 8000 / (ended - began))
+
+
+def demands(host: Tab, source: str) -> list[Any]:
+    """What a host was told of its camera or microphone, in order."""
+    own = host.page.evaluate("(source) => reprise.session.producer(source).id", source)
+    told = [one["data"] for one in host.notifications("producerDemand")]
+    return [one["maxSpatialLayer"] for one in told if one["producer"] == own]
+
+
+def test_layers_that_nobody_wants_rest_and_come_back(studio: Studio) -> None:
+    host = studio.live_host()
+    viewer = studio.watching()
+    wait_layers(host)
+    viewer.page.evaluate(SEE, SMALL)
+    wait_active(host, True, False, False)
+    viewer.wait("probe.now.frameHeight > 0 && probe.now.frameHeight <= 180")
+    low, middle, high = sent(host)
+    assert low > 1_000
+    assert (middle, high) == (0, 0)
+    viewer.page.evaluate(SEE, LARGE)
+    wait_active(host, True, True, True)
+    viewer.wait("probe.now.frameHeight >= 720", RESTS_S)
+    viewer.assert_plays()
+    assert all(count > 0 for count in sent(host))
+    assert demands(host, "camera")[-2:] == [0, 2]
+
+
+def test_a_host_whom_nobody_watches_sends_nearly_nothing(studio: Studio, output: Path) -> None:
+    host = studio.live_host()
+    wait_active(host, False, False, False)
+    assert demands(host, "camera") == [None]
+    host.wait("probe.now.layers.length > 0")
+    idle_bps = uplink_bps(host)
+    assert idle_bps < IDLE_BPS_MAX
+    assert host.state == "live"
+    assert host.notifications("streamingStopped") == []
+
+    viewer = studio.watching()
+    viewer.assert_plays()
+    viewer.assert_sounds()
+    wait_layers(host)
+    viewer.page.evaluate(SEE, UNSEEN)
+    wait_active(host, False, False, False)
+    assert uplink_bps(host) < IDLE_BPS_MAX
+
+    took_ms = viewer.page.evaluate(FIRST_PICTURE, LARGE)
+    viewer.assert_plays()
+    viewer.assert_sounds()
+    shown = {"idle_bps": round(idle_bps), "first_picture_ms": round(took_ms)}
+    (output / "demand.json").write_text(json.dumps(shown))
+    assert took_ms < PICTURE_MS_MAX, shown
+
+
+def test_what_the_host_switched_off_stays_off_when_it_is_wanted(studio: Studio) -> None:
+    host = studio.live_host()
+    viewer = studio.watching()
+    host.page.click("#mute")
+    viewer.wait(
+        "reprise.session.roster.remoteProducers.some((p) => p.kind === 'audio' && p.paused)"
+    )
+    viewer.page.evaluate(SEE, UNSEEN)
+    wait_active(host, False, False, False)
+    viewer.page.evaluate(SEE, LARGE)
+    wait_active(host, True, True, True)
+    viewer.mark("muted")
+    viewer.wait_grown("framesDecoded", 40, "muted")
+    assert viewer.page.evaluate("probe.grown('muted', 'audioBytes')") == 0
+    host.page.click("#mute")
+    viewer.wait_grown("audioBytes", 2_000, "muted")

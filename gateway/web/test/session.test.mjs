@@ -325,3 +325,49 @@ test('a browser without usable WebRTC is told so', async (t) => {
   session.start();
   assert.equal(await problem, 'unsupported');
 });
+
+/** A stand-in for the browser's RTCRtpSender; it keeps the states that it was set to. */
+function senderOf(producer, layers) {
+  const encodings = Array.from({ length: layers }, () => ({ active: true }));
+  const sender = {
+    states: [],
+    getParameters: () => structuredClone({ encodings }),
+    async setParameters(parameters) {
+      parameters.encodings.forEach(({ active }, layer) => (encodings[layer].active = active));
+      sender.states.push(encodings.map(({ active }) => Number(active)).join(''));
+    },
+  };
+  Object.defineProperty(producer, 'rtpSender', { value: sender });
+  return sender;
+}
+
+const settled = async (sender, count) => {
+  while (sender.states.length < count) await new Promise((next) => setTimeout(next, 10));
+};
+
+test('a host rests the layers that nobody takes, whatever it paused', async (t) => {
+  const { sfu, session } = await publishing(t);
+  const camera = session.producer('camera');
+  const [video, audio] = [senderOf(camera, 3), senderOf(session.producer('microphone'), 1)];
+  const told = (source, maxSpatialLayer) =>
+    sfu.notify('producerDemand', { producer: session.producer(source).id, maxSpatialLayer });
+  told('camera', 0);
+  await settled(video, 1);
+  told('camera', 2);
+  await settled(video, 2);
+  told('microphone', null);
+  await settled(audio, 1);
+  told('camera', null);
+  await settled(video, 3);
+  camera.pause();
+  told('camera', 2);
+  told('microphone', 0);
+  await settled(video, 5);
+  assert.deepEqual(video.states, ['100', '111', '000', '100', '111'], 'the lowest comes first');
+  assert.deepEqual(audio.states, ['0', '1']);
+  assert.ok(camera.paused);
+  sfu.notify('producerDemand', { producer: 'producer-of-nobody', maxSpatialLayer: null });
+  told('microphone', null);
+  await settled(audio, 3);
+  assert.equal(console.warn.mock.callCount(), 0);
+});

@@ -42,6 +42,7 @@ FIRST_PICTURE = """(view) => new Promise((resolve, reject) => {
     const asked = performance.now();
     session.view(new Map(ids.map((id) => [id, view])));
     while ((await frames()) === before) {
+      await new Promise((next) => setTimeout(next, 20));
       if (performance.now() - asked > 10_000) throw new Error('no picture came');
     }
     return performance.now() - asked;

@@ -40,6 +40,10 @@ _VERSION = 1
 _RECORD = struct.Struct(">4sII")  # magic, payload bytes, salted CRC-32 of the payload
 _RECORD_MAGIC = b"HEAD"
 _PAYLOAD_BYTES_MAX = 16 << 20
+_ARRAY_BYTES_MAX = 5
+_ENTRY_BYTES_MAX = 1 + 5 + 9 + 2 + 32  # array of name, position, hash; but for the name itself
+_CHARACTER_BYTES_MAX = 4
+_NONE: Mapping[str, Head] = {}
 _SNAPSHOT_ROOMS = 1000
 _SPACE_BYTES = 4 << 20
 
@@ -173,10 +177,19 @@ def _record(salt: int, heads: Iterable[tuple[str, Head]]) -> bytes:
     return _RECORD.pack(_RECORD_MAGIC, len(payload), zlib.crc32(payload, salt)) + payload
 
 
-class HeadsFile:
-    """The writing side. Not thread-safe; all methods may raise `OSError` and block on the disk.
+def _record_bytes_max(heads: Mapping[str, Head]) -> int:
+    """How large the record of these heads is at most, wherever else they end up."""
+    names_bytes = sum(len(n) if n.isascii() else _CHARACTER_BYTES_MAX * len(n) for n in heads)
+    return _RECORD.size + _ARRAY_BYTES_MAX + len(heads) * _ENTRY_BYTES_MAX + names_bytes
 
-    Order of calls for a commit: `prepare`, the commit itself, `write`. Only `prepare` needs space.
+
+class HeadsFile:
+    """The writing side. Methods may raise `OSError` and block on the disk.
+
+    Order of calls for a commit: `prepare`, the commit itself, `write`, or `abandon` if it failed.
+    Only `prepare` needs space. `write` may run in another thread, for commits in their order and
+    for several at once; but `prepare` may replace a file that `is_full_for` the next heads, and
+    no `write` may be under way then. No two calls of `write`, and no two of the others, overlap.
     """
 
     def __init__(self, directory: Path, heads: Mapping[str, Head]) -> None:
@@ -184,27 +197,41 @@ class HeadsFile:
         self._path = directory / FILE_NAME
         self._heads = dict(heads)
         self._fd = -1
-        self._prepared = b""
-        self._pending: Mapping[str, Head] = {}
+        self._claimed = 0
         self._replace(0)
 
-    def prepare(self, heads: Mapping[str, Head]) -> None:
-        """Make ready to record these ends, and make sure that there is space for them."""
-        self._prepared = _record(self._salt, heads.items())
-        if self._offset + len(self._prepared) > self._size:
-            self._replace(len(self._prepared))
-            self._prepared = _record(self._salt, heads.items())
-        self._pending = heads
+    def is_full_for(self, heads: Mapping[str, Head]) -> bool:
+        """Tell whether `prepare` may have to replace the file."""
+        return self._claimed + _record_bytes_max(heads) > self._size
 
-    def write(self) -> None:
-        """Record what was prepared; on return it is durable.
+    def prepare(self, heads: Mapping[str, Head], unwritten: Mapping[str, Head] = _NONE) -> None:
+        """Make sure that there is space for these ends, beside all that are prepared already.
+
+        `unwritten` are ends that were prepared, and not written or abandoned, even so.
+        """
+        needed_bytes = _record_bytes_max(heads)
+        if self.is_full_for(heads):
+            rest_bytes = _record_bytes_max(unwritten)
+            self._claimed = self._offset + rest_bytes  # records took less than the most they could
+            if self.is_full_for(heads):
+                self._replace(rest_bytes + needed_bytes)
+                self._claimed = self._offset + rest_bytes
+        self._claimed += needed_bytes
+
+    def abandon(self, heads: Mapping[str, Head]) -> None:
+        """Take back what was prepared last: its commit failed."""
+        self._claimed -= _record_bytes_max(heads)
+
+    def write(self, heads: Mapping[str, Head]) -> None:
+        """Record ends that were prepared, of one commit or of several; on return it is durable.
 
         After an error it is not known what is on the disk: the caller must not go on.
         """
-        _write_all(self._fd, self._prepared, self._offset)
+        record = _record(self._salt, heads.items())
+        _write_all(self._fd, record, self._offset)
         os.fdatasync(self._fd)
-        self._offset += len(self._prepared)
-        self._heads.update(self._pending)
+        self._offset += len(record)
+        self._heads.update(heads)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -234,6 +261,7 @@ class HeadsFile:
             raise
         self.close()
         self._fd, self._offset, self._size, self._salt = fd, used, size, salt
+        self._claimed = used
         sync_directory(self._path.parent)
 
 

@@ -6,7 +6,8 @@
     DIR/events.lock      held by the process that writes, with its id
 
 Positions and hashes are given out by the `Ledger` in the trio thread, appends are written by the
-`Writer` in its own, and reads run in worker threads on connections of their own.
+`Writer` in its own, their heads by the `Recorder` in another, and reads run in worker threads on
+connections of their own.
 
 What a crash leaves, at any instant: see `replay.store.sqlite_writer`. At opening the database is
 held against the heads, and the ends of open rooms are walked. A room that is behind its head, or
@@ -241,7 +242,7 @@ class SqliteStore:
         self._closed.set()
 
     def _hand_back(self, outcomes: list[tuple[Append, StoreError | None]]) -> None:
-        """Pass outcomes on to the trio thread, from the writer's."""
+        """Pass outcomes on to the trio thread, from the recorder's."""
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(self._settle, outcomes)
 

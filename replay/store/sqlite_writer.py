@@ -1,21 +1,27 @@
 """The one thread that writes: group commit of all rooms' appends.
 
-It takes whatever waits, up to a bound, writes it in one transaction, records the rooms' new ends
-in the heads file, and hands the outcome back. While one commit is on its way to the disk the next
-group gathers; so the busier the store, the larger the groups.
+It takes whatever waits, up to a bound, writes it in one transaction, and hands the outcome to the
+`Recorder`, which records the rooms' new ends in the heads file and hands the outcome back. While
+one commit is on its way to the disk the next group gathers; so the busier the store, the larger
+the groups. And while the heads of one group are on their way, the next is being committed.
 
 Steps of a commit, and what is there when the power goes (or the process) at each:
 
 1. `HeadsFile.prepare`: space for the heads. Nothing of the group is on the disk.
 2. SQLite COMMIT, which fsyncs the write-ahead log: the group is there whole or not at all.
    Nobody heard of it yet, so both are right.
-3. `HeadsFile.write`, with an fdatasync: from here on a database without the group is damaged.
+3. `HeadsFile.write` in the recorder's thread, with an fdatasync: from here on a database without
+   the group is damaged. The writer goes on to step 1 of the next group meanwhile.
 4. The trio thread settles the receipts: only now does anyone hear of it.
 
 The heads must not come before the commit, or a power failure between the two would look like
 damage; and not after the receipts, or a flipped bit in the write-ahead log could take acknowledged
 envelopes away unnoticed. Should step 3 fail, the group is on the disk and yet cannot be
-acknowledged, so the store takes nothing more (`StoreFailed`) until it is opened again.
+acknowledged, nor can those committed since, so the store takes nothing more (`StoreFailed`) until
+it is opened again.
+
+Jobs, and the replacing of a full heads file, wait until the heads of all groups are recorded: they
+have the database and the heads file to themselves.
 
 Rows are bound many to a statement. Python's sqlite3 gives up the interpreter lock around each
 statement and, beside a busy trio thread, waits a switch interval to have it back: one row to a
@@ -34,15 +40,21 @@ from replay.store.errors import LogDamaged, StoreError, StoreFailed, StoreFull
 from replay.store.heads import HeadsFile
 from replay.store.interface import Head
 from replay.store.ledger import Append, Tally
+from replay.store.recorder import Recorder, Settle
 from replay.store.sqlite_file import translated
 
 GROUP_ENVELOPES_MAX = 4096
 """Envelopes in one commit, but for a single append that is larger."""
+SPLIT_APPENDS = 64
+"""So many appends that wait all at once, with no group under way, become two groups.
+
+Where all who append wait for the same commit they would go on doing so, and no two groups would
+ever overlap; once split, they take turns.
+"""
 _ROWS_MAX = 128
 
 Job = Callable[[sqlite3.Connection], None]
 """Work between two groups, in the writer's thread. It must be short, and must not raise."""
-Settle = Callable[[list[tuple[Append, StoreError | None]]], None]
 
 _ENVELOPE_SQL = (
     "INSERT INTO envelope (room_id, position, at_ns, actor, kind, type, version, cause,"
@@ -61,9 +73,9 @@ _ROOM_CONFLICT_SQL = (
 
 
 class Writer:
-    """The writing thread. Owns the connection and the heads file until it ends.
+    """The writing thread, and its recorder's. Own connection and heads file until they end.
 
-    `settle` is called in that thread, once a group, with outcomes in the order of `submit`.
+    `settle` is called in the recorder's thread with outcomes in the order of `submit`.
     """
 
     def __init__(
@@ -77,7 +89,7 @@ class Writer:
         self._heads = heads
         self._room_ids = room_ids
         self._next_room_id = max(room_ids.values(), default=0) + 1
-        self._settle = settle
+        self._recorder = Recorder(heads, settle)
         self._queue: queue.SimpleQueue[Append | Job | None] = queue.SimpleQueue()
         self._broken: StoreFailed | None = None
         self._fault: tuple[StoreError, str | None] | None = None
@@ -85,6 +97,7 @@ class Writer:
 
     def start(self) -> None:
         """Begin to write."""
+        self._recorder.start()
         self._thread.start()
 
     def submit(self, append: Append) -> None:
@@ -102,7 +115,7 @@ class Writer:
     @property
     def broken(self) -> StoreFailed | None:
         """Why nothing more is written."""
-        return self._broken
+        return self._broken or self._recorder.failure
 
     def stop(self) -> None:
         """Write all that was submitted, then close connection and file. Blocks until that is done.
@@ -121,12 +134,15 @@ class Writer:
         while not last:
             group, job, last = self._gather()
             if group:
-                self._commit_group(group)
-                self._settle([(append, append.lane.failure) for append in group])
-                del group
+                heads = self._commit_group(group)
+                outcomes = [(append, append.lane.failure) for append in group]
+                self._recorder.hand_over(outcomes, heads)
+                del group, outcomes
             if job is not None:
+                self._recorder.wait_idle()
                 job(self._connection)
                 del job
+        self._recorder.stop()
         try:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error:
@@ -140,12 +156,15 @@ class Writer:
         group: list[Append] = []
         size = 0
         item = self._queue.get()
+        waiting = self._queue.qsize() + 1
+        split = waiting >= SPLIT_APPENDS and self._recorder.idle
+        appends_max = waiting // 2 if split else GROUP_ENVELOPES_MAX
         while item is not None:
             if not isinstance(item, Append):
                 return group, item, False
             group.append(item)
             size += len(item.receipt.envelopes)
-            if size >= GROUP_ENVELOPES_MAX:
+            if size >= GROUP_ENVELOPES_MAX or len(group) >= appends_max:
                 return group, None, False
             try:
                 item = self._queue.get_nowait()
@@ -153,21 +172,26 @@ class Writer:
                 return group, None, False
         return group, None, True
 
-    def _commit_group(self, group: Sequence[Append]) -> None:
-        """Write what can be written of a group, and mark the lanes of what cannot."""
+    def _commit_group(self, group: Sequence[Append]) -> dict[str, Head]:
+        """Commit what can be committed of a group, and mark the lanes of what cannot.
+
+        Gives the ends of what was committed, prepared to be recorded.
+        """
         alive = [append for append in group if append.lane.failure is None]
         alive = self._inject_fault(alive)
         if not alive:
-            return
-        error = self._commit(alive)
+            return {}
+        heads: dict[str, Head] = {}
+        error = self._commit(alive, heads)
         if isinstance(error, LogDamaged):
             # One room's damage must not stop the others: each on its own.
             for room in dict.fromkeys(append.receipt.room for append in alive):
                 own = [append for append in alive if append.receipt.room == room]
                 known = own[0].receipt.envelopes[0].position > 1
-                _fail(own, self._commit(own, room if known else None))
+                _fail(own, self._commit(own, heads, room if known else None))
         else:
             _fail(alive, error)
+        return heads
 
     def _inject_fault(self, alive: list[Append]) -> list[Append]:
         if self._fault is None or not alive:
@@ -179,19 +203,21 @@ class Writer:
             _fail(struck, error)
         return [append for append in alive if append.lane.failure is None]
 
-    def _commit(self, appends: Sequence[Append], room: str | None = None) -> StoreError | None:
-        """Make appends durable, all or none; the error if none."""
-        if self._broken is not None:
-            return self._broken
+    def _commit(
+        self, appends: Sequence[Append], committed: dict[str, Head], room: str | None = None
+    ) -> StoreError | None:
+        """Commit appends, all or none; the error if none, else their ends are in `committed`."""
+        if self.broken is not None:
+            return self.broken
         by_room: dict[str, list[Envelope]] = {}
         for append in appends:
             by_room.setdefault(append.receipt.room, []).extend(append.receipt.envelopes)
         heads = {name: Head(own[-1].position, own[-1].hash) for name, own in by_room.items()}
         try:
-            self._heads.prepare(heads)
+            self._prepare(heads, committed)
         except OSError as error:
             return _translated_preparation(error)
-        failure: StoreError | None
+        failure: StoreError
         try:
             self._transact(by_room)
         except sqlite3.Error as error:
@@ -202,10 +228,17 @@ class Writer:
             failure = StoreFailed(f"the event log's writer failed: {error!r}")
             failure.__cause__ = error
         else:
-            failure = self._record_heads()
+            committed.update(heads)
+            return None
+        self._heads.abandon(heads)
         if isinstance(failure, StoreFailed):
             self._broken = failure
         return failure
+
+    def _prepare(self, heads: dict[str, Head], committed: dict[str, Head]) -> None:
+        if self._heads.is_full_for(heads):
+            self._recorder.wait_idle()
+        self._heads.prepare(heads, committed)
 
     def _transact(self, by_room: dict[str, list[Envelope]]) -> None:
         connection = self._connection
@@ -246,15 +279,6 @@ class Writer:
             tally.events,
             2 if tally.open is None else int(tally.open),
         )
-
-    def _record_heads(self) -> StoreFailed | None:
-        try:
-            self._heads.write()
-        except OSError as error:
-            failure = StoreFailed(f"the heads of the event log could not be recorded: {error}")
-            failure.__cause__ = error
-            return failure
-        return None
 
 
 def _fail(appends: Sequence[Append], error: StoreError | None) -> None:

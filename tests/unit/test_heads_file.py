@@ -17,7 +17,7 @@ def head(n):
 
 def record(heads_file, **heads):
     heads_file.prepare(heads)
-    heads_file.write()
+    heads_file.write(heads)
 
 
 @pytest.fixture
@@ -184,3 +184,30 @@ def test_a_reader_that_reads_again_reads_only_what_is_new(path, heads_file, monk
     assert len(decoded) == 1
     reader.read()
     assert len(decoded) == 1
+
+
+def test_heads_of_several_commits_fit_where_each_was_prepared(path, heads_file):
+    size = path.stat().st_size
+    commits = [{f"{n}" + "\U0001f600" * 60: head((1 << 62) + n)} for n in range(40)]
+    with path.open("rb") as first:  # held, so that its inode is not given again
+        for heads in commits:
+            assert not heads_file.is_full_for(heads)
+            heads_file.prepare(heads)
+        heads_file.write({room: one for heads in commits for room, one in heads.items()})
+        assert path.stat().st_ino == os.fstat(first.fileno()).st_ino
+    assert path.stat().st_size == size
+    assert read_heads(path).damage is None
+    assert len(read_heads(path).heads) == 41
+
+
+def test_space_of_an_abandoned_commit_is_free_again(path, heads_file):
+    rooms = {f"room {n}": head(n) for n in range(400)}
+    with path.open("rb") as first:  # held, so that its inode is not given again
+        for _ in range(100):
+            heads_file.prepare(rooms)
+            heads_file.abandon(rooms)
+        assert path.stat().st_ino == os.fstat(first.fileno()).st_ino
+    assert not heads_file.is_full_for(rooms)
+    heads_file.prepare(rooms)
+    heads_file.prepare(rooms)
+    assert heads_file.is_full_for(rooms)

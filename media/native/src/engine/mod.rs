@@ -69,6 +69,7 @@ mod rewrite;
 mod routes;
 mod rtcp_in;
 mod rtcp_out;
+mod runs;
 mod sampling;
 mod selection;
 mod serve;

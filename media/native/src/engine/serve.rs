@@ -13,6 +13,7 @@ use super::forward::{Batch, CHUNK_VIEWERS, Fanout};
 use super::picture::PictureFields;
 use super::producer::{CodecEntry, Pending, Producer, SharedFormat};
 use super::rewrite::Beginning;
+use super::runs::{PADDING_MAX, Plans};
 use super::selection::Verdict;
 use super::table::TransportKey;
 use super::transport::Transport;
@@ -22,6 +23,9 @@ use crate::rtp::{ExtensionMap, PreparedPacket, RtpPacket, ViewerFields, abs_send
 
 /// The marker bit, in the second byte of an RTP header.
 pub(super) const MARKER: u8 = 0x80;
+
+/// The padding bit, in the first byte of an RTP header.
+const PADDING: u8 = 0x20;
 
 /// Packets that a late beginning may pull after it.
 const CATCH_UP_MAX: u64 = 64;
@@ -62,6 +66,7 @@ pub(super) fn serve(engine: &mut Engine, batch: &mut Batch, segments_max: usize)
         abs_send_time: abs_send_time(unix_ns),
         segments_max,
     };
+    let mut plans = Plans::default();
     let end = batch.end();
     for _ in 0..CHUNK_VIEWERS {
         let is_full = fanout.is_chunk() || !fanout.has_room(2 * batch.packets.len());
@@ -86,7 +91,9 @@ pub(super) fn serve(engine: &mut Engine, batch: &mut Batch, segments_max: usize)
         let Some(remote) = transport.media_remote().filter(|_| !consumer.row.paused) else {
             continue;
         };
+        let prepared = &work.prepared[consumer.format];
         let mut viewer = Viewer {
+            padding: plans.of(consumer, &batch.packets, prepared),
             consumer,
             transport,
             transport_key,
@@ -146,6 +153,8 @@ struct Viewer<'a> {
     transport: &'a mut Transport,
     transport_key: TransportKey,
     remote: SocketAddr,
+    /// By place in the batch; empty for none.
+    padding: &'a [u8],
 }
 
 /// A packet with what is known of it before any viewer gets it.
@@ -157,6 +166,8 @@ struct Outgoing<'a> {
     picture: Option<PictureFields>,
     /// It ends the viewer's picture, though not the publisher's.
     is_last: bool,
+    /// Bytes that make it as long as others of its run.
+    padding: u8,
 }
 
 /// A batch with all that is alike for its viewers.
@@ -231,6 +242,7 @@ impl Work<'_> {
                 prepared,
                 picture,
                 is_last: sieve == Sieve::PassLast,
+                padding: viewer.padding.get(place).copied().unwrap_or(0),
             };
             self.send(viewer, &outgoing, fanout);
             if verdict == Verdict::Begin {
@@ -286,6 +298,7 @@ impl Work<'_> {
             transport,
             transport_key,
             remote,
+            padding: _,
         } = viewer;
         let rewriter = &mut consumer.rewriter;
         let rewritten = rewriter.forward(packet.sequence, packet.timestamp, packet.received_ns);
@@ -310,6 +323,12 @@ impl Work<'_> {
             consumer.rewriter.mark(packet.sequence);
         }
         let payload = packet.prepared.payload();
+        let mut padding = [0; PADDING_MAX];
+        let padding = &mut padding[..usize::from(packet.padding)];
+        if let Some(last) = padding.last_mut() {
+            *last = packet.padding;
+            out[0] |= PADDING;
+        }
         let mut picture_offsets = consumer.rewriter.picture_offsets();
         if let Some(picture) = &packet.picture {
             let id = picture.picture_id.map(|id| id.value);
@@ -319,13 +338,15 @@ impl Work<'_> {
         let (stream, index) = (&mut consumer.stream, rewritten.sequence);
         let outbound = &srtp.outbound;
         let sealed = match packet.picture.filter(|_| !picture_offsets.is_identity()) {
-            None => outbound.protect_rtp(stream, index, out, header_len, payload),
+            None => outbound.protect_rtp_padded(stream, index, out, header_len, [payload, padding]),
             Some(picture) => {
-                let packet_len = header_len + payload.len();
-                let Some(copy) = out.get_mut(header_len..packet_len) else {
+                let packet_len = header_len + payload.len() + padding.len();
+                let Some(body) = out.get_mut(header_len..packet_len) else {
                     return;
                 };
+                let (copy, tail) = body.split_at_mut(payload.len());
                 copy.copy_from_slice(payload);
+                tail.copy_from_slice(padding);
                 picture_offsets.apply(&picture, copy);
                 outbound.protect_rtp_in_place(stream, index, out, header_len, packet_len)
             }
@@ -341,7 +362,7 @@ impl Work<'_> {
         }
         consumer.counters.packets += 1;
         consumer.counters.bytes += payload.len() as u64;
-        consumer.counters.header_bytes += header_len as u64;
+        consumer.counters.header_bytes += (header_len + padding.len()) as u64;
         consumer.meter.record(self.now_ns, payload.len());
         fanout.commit(*transport_key, *remote, len, self.segments_max);
     }
@@ -386,6 +407,7 @@ impl Work<'_> {
                 prepared: &prepared,
                 picture: picture_of(self.producer, &packet).filter(|_| !self.pictures.is_empty()),
                 is_last: false,
+                padding: 0,
             };
             self.send(viewer, &outgoing, fanout);
         }

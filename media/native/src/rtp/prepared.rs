@@ -198,6 +198,19 @@ impl<'a> PreparedPacket<'a> {
         self.offsets
     }
 
+    /// Length of the header that `write_header` writes for a viewer's mid, in bytes.
+    pub fn header_len(&self, mid: &[u8]) -> usize {
+        if self.block_start == self.template_len {
+            return self.template_len;
+        }
+        let own_len = match mid.len() {
+            len @ 1..=MID_LEN_MAX if self.mid_id != 0 => len + 1 + usize::from(self.two_byte),
+            _ => 0,
+        };
+        let block_len = self.template_len - self.block_start + own_len;
+        self.block_start + block_len.next_multiple_of(4)
+    }
+
     /// Writes the header with a viewer's fields and returns its length, at most `HEADER_LEN_MAX`.
     /// `None` if `out` is too small.
     pub fn write_header(&self, fields: &ViewerFields<'_>, out: &mut [u8]) -> Option<usize> {

@@ -58,6 +58,7 @@ fn forward(data: &[u8], format: &EgressFormat, fields: &ViewerFields<'_>) -> Vec
     let prepared = PreparedPacket::new(&incoming, &map, format).unwrap();
     let mut out = [0xee; 2048];
     let len = prepared.write_header(fields, &mut out).unwrap();
+    assert_eq!(prepared.header_len(fields.mid), len);
     [&out[..len], prepared.payload()].concat()
 }
 

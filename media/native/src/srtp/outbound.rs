@@ -100,13 +100,27 @@ impl Outbound {
         header_len: usize,
         payload: &[u8],
     ) -> Result<usize, SrtpError> {
-        let packet_len = header_len + payload.len();
+        self.protect_rtp_padded(stream, index, out, header_len, [payload, &[]])
+    }
+
+    /// The same for a payload with padding behind it: bytes of which the last is their number (RFC
+    /// 3550, 5.1). The padding bit is the header's, and so the caller's.
+    pub fn protect_rtp_padded(
+        &self,
+        stream: &mut OutboundStream,
+        index: u64,
+        out: &mut [u8],
+        header_len: usize,
+        [payload, padding]: [&[u8]; 2],
+    ) -> Result<usize, SrtpError> {
+        let packet_len = header_len + payload.len() + padding.len();
         let ssrc = self.prepare(stream, index, out, header_len, packet_len)?;
-        self.rtp.seal_rtp(ssrc, index, out, header_len, payload)?;
+        self.rtp
+            .seal_rtp(ssrc, index, out, header_len, [payload, padding])?;
         Ok(packet_len + self.rtp.tag_len())
     }
 
-    /// The same for a payload that already stands behind the header, in
+    /// As `protect_rtp`, for a payload that already stands behind the header, in
     /// `out[header_len..packet_len]`.
     pub fn protect_rtp_in_place(
         &self,

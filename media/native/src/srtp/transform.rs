@@ -95,34 +95,36 @@ impl Transform {
         }
     }
 
-    /// Encrypts `payload` into `out[header_len..]`, behind the header that stands there, and
-    /// appends the tag. `out` must have room.
+    /// Encrypts `payload` and then `padding` into `out[header_len..]`, behind the header that stands
+    /// there, and appends the tag. `out` must have room.
     pub(super) fn seal_rtp(
         &self,
         ssrc: u32,
         index: u64,
         out: &mut [u8],
         header_len: usize,
-        payload: &[u8],
+        [payload, padding]: [&[u8]; 2],
     ) -> Result<(), SrtpError> {
         let (header, body) = out.split_at_mut(header_len);
         match self {
             Transform::Gcm { key, salt } => {
-                let (ciphertext, tag) = body.split_at_mut(payload.len());
+                let (ciphertext, rest) = body.split_at_mut(payload.len());
                 let nonce = gcm_nonce(salt, ssrc, index);
                 key.seal_out_of_place_scatter(
                     nonce,
                     Aad::from(&*header),
                     payload,
                     ciphertext,
-                    &[],
-                    &mut tag[..GCM_TAG_LEN],
+                    padding,
+                    &mut rest[..padding.len() + GCM_TAG_LEN],
                 )
                 .map_err(|_| SrtpError::BufferTooSmall)
             }
             Transform::CmSha1(_) => {
+                let packet_len = header_len + payload.len() + padding.len();
                 body[..payload.len()].copy_from_slice(payload);
-                self.seal_rtp_in_place(ssrc, index, out, header_len, header_len + payload.len())
+                body[payload.len()..][..padding.len()].copy_from_slice(padding);
+                self.seal_rtp_in_place(ssrc, index, out, header_len, packet_len)
             }
         }
     }

@@ -20,6 +20,7 @@ mod loudness;
 mod pause_and_resume;
 mod recording;
 mod rewriting_properties;
+mod runs;
 mod simulcast;
 mod spanning_workers;
 mod telemetry;

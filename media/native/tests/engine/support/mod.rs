@@ -64,6 +64,8 @@ pub(crate) struct World {
     pub(crate) link: Link,
     /// Runs of several datagrams that the engine put out.
     pub(crate) runs: usize,
+    /// Sends of media that it took, runs and single packets.
+    pub(crate) sends: usize,
     /// Records for the engines of other workers, not yet taken by [`span::Span`].
     pub(crate) records: VecDeque<(u32, Vec<u8>)>,
     /// How many of them find room.
@@ -96,6 +98,7 @@ impl World {
             peers: Vec::new(),
             link: Link::default(),
             runs: 0,
+            sends: 0,
             addresses: BTreeMap::new(),
             paths: Vec::new(),
             routes: BTreeMap::new(),
@@ -249,6 +252,8 @@ impl World {
         let mut out = Vec::new();
         while let Some(transmit) = self.engine.poll_transmit(SEGMENTS_MAX) {
             self.runs += usize::from(transmit.segment_size.is_some());
+            let is_media = matches!(transmit.contents, [128..=191, second, ..] if !(192..=223).contains(second));
+            self.sends += usize::from(is_media);
             out.extend(
                 transmit
                     .datagrams()

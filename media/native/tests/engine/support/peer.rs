@@ -27,6 +27,8 @@ pub(crate) struct Received {
     pub(crate) timestamp: u32,
     pub(crate) marker: bool,
     pub(crate) payload: Vec<u8>,
+    /// Bytes of padding behind it.
+    pub(crate) padding: usize,
     pub(crate) extensions: BTreeMap<u8, Vec<u8>>,
     /// For RTX: the sequence number of the original.
     pub(crate) original: Option<u16>,
@@ -208,7 +210,13 @@ impl Peer {
 
     /// The next packet of a stream: a frame by itself.
     pub(crate) fn next_packet(&mut self, stream: usize, keyframe: bool) -> Vec<u8> {
-        let payload = self.next_payload(stream, keyframe);
+        self.next_packet_of(stream, keyframe, PAYLOAD_BYTES)
+    }
+
+    /// The same with so many bytes of payload, 14 at least.
+    pub(crate) fn next_packet_of(&mut self, stream: usize, keyframe: bool, len: usize) -> Vec<u8> {
+        let mut payload = self.next_payload(stream, keyframe);
+        payload.resize(len, 0x5a);
         self.packet_with(stream, &payload)
     }
 
@@ -418,6 +426,7 @@ impl Peer {
             timestamp: header.timestamp,
             marker: header.marker,
             payload: payload.to_vec(),
+            padding: packet.padding_len(),
             extensions: packet
                 .extensions()
                 .map(|(id, value)| (id, value.to_vec()))

@@ -170,7 +170,10 @@ fn incoming() -> Vec<Vec<u8>> {
         packet.extend([0; 3]);
         let header_len = packet.len();
         packet.extend([0x90, 0x80, 0x81, 1, u8::from(number > 0)]);
-        packet.resize(header_len + PAYLOAD_LEN - usize::from(number % 3 != 2), 0x5a);
+        packet.resize(
+            header_len + PAYLOAD_LEN - usize::from(number % 3 != 2),
+            0x5a,
+        );
         let len = packet.len();
         packet.resize(len + 16, 0);
         let sealed =

@@ -272,10 +272,15 @@ def test_a_refusal_changes_nothing() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"\xc1", b"\x80", msgspec.msgpack.encode({"seq": 1, "orders": [{"type": "Unknown"}]})],
-)
+def test_an_order_of_an_unknown_type_is_refused_and_the_next_one_is_met() -> None:
+    body = msgspec.msgpack.encode({"seq": 1, "orders": [{"type": "Unknown"}, Describe()]})
+    answer = msgspec.msgpack.decode(Bench().engine.handle_orders(S, body))
+    unknown, described = answer["results"]
+    assert unknown["error"]["code"] == "unknown_order"
+    assert "data" in described
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x80"])
 def test_a_malformed_frame_raises(body: bytes) -> None:
     with pytest.raises(ValueError, match="malformed frame"):
         Bench().engine.handle_orders(S, body)

@@ -148,7 +148,11 @@ fn read_packet(packet: &[u8], is_last: bool) -> Result<RtcpPacket<'_>, RtcpError
     let mut body = &packet[4..];
     if packet[0] & 0x20 != 0 {
         let padding = usize::from(*body.last().ok_or(RtcpError::Malformed)?);
-        if !is_last || padding == 0 || !padding.is_multiple_of(4) {
+        // RFC 3550 (6.4.1) pads a whole compound, by words. libwebrtc fills each transport-cc
+        // feedback up to its word with one to three bytes, and says so by the same bit.
+        let is_own =
+            packet[1] == TRANSPORT_LAYER_FEEDBACK && packet[0] & 0x1f == FORMAT_TRANSPORT_CC;
+        if padding == 0 || (!is_own && (!is_last || !padding.is_multiple_of(4))) {
             return Err(RtcpError::Malformed);
         }
         let len = body

@@ -469,6 +469,33 @@ mod hostile {
         }
     }
 
+    #[test]
+    fn transport_feedback_may_be_filled_up_to_its_word() {
+        // As libwebrtc sends it: the bit for padding, and one to three bytes, wherever it stands.
+        let one_of_each = [
+            ("afcd0005 00000001 00000002 00070001 00000203 2001 04 01", 1),
+            (
+                "afcd0006 00000001 00000002 00070003 00000203 2003 040404 000003",
+                3,
+            ),
+            (
+                "afcd0006 00000001 00000002 00070004 00000203 2004 04040404 0002",
+                4,
+            ),
+        ];
+        let whole: Vec<u8> = one_of_each.iter().flat_map(|(text, _)| hex(text)).collect();
+        let packets: Vec<_> = Compound::new(&whole).map(Result::unwrap).collect();
+        assert_eq!(packets.len(), one_of_each.len());
+        for (packet, (_, count)) in packets.iter().zip(one_of_each) {
+            let RtcpPacket::TransportFeedback(feedback) = packet else {
+                panic!("{packet:?}");
+            };
+            assert_eq!(feedback.arrivals().count(), count);
+        }
+        let none = hex("afcd0005 00000001 00000002 00070001 00000203 2001 04 00");
+        assert_eq!(errors(&none), [RtcpError::Malformed]);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_without_panic(

@@ -211,3 +211,21 @@ def test_space_of_an_abandoned_commit_is_free_again(path, heads_file):
     heads_file.prepare(rooms)
     heads_file.prepare(rooms)
     assert heads_file.is_full_for(rooms)
+
+
+def test_a_file_that_is_replaced_keeps_space_for_what_is_prepared_and_unwritten(path, heads_file):
+    earlier = {f"earlier {n}": head(n) for n in range(600)}
+    later = {f"later {n}": head(n) for n in range(1_000)}
+    with path.open("rb") as first:  # held, so that its inode is not given again
+        heads_file.prepare(earlier)
+        heads_file.prepare(later, earlier)
+        assert path.stat().st_ino != os.fstat(first.fileno()).st_ino
+    size = path.stat().st_size
+    filler = {f"filler {n}": head(1) for n in range(50)}
+    while not heads_file.is_full_for(filler):
+        heads_file.prepare(filler)
+        heads_file.write(filler)
+    heads_file.write(earlier | later)
+    assert path.stat().st_size == size
+    assert read_heads(path).damage is None
+    assert len(read_heads(path).heads) == 1_651

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import trio
 
+from actors.core.missed import missed_by_consumer, missed_by_producer
 from actors.core.recovery import Rebuild
 from actors.kernel.actor import unwritten
 from actors.kernel.feed import RoomFeed, event_in
@@ -329,6 +330,8 @@ class System:
                 self._catch_up(entry)
             elif fresh:
                 self.take_notice(PlaneLost(transport=key.id, reason="another plane took over"))
+        if not fresh:
+            self._tell_missed(table)
         stale = [key for key in _keys_of(table) if key not in wanted]
         self._services.plane.submit([*stale, *rows])
 
@@ -346,6 +349,23 @@ class System:
                     transport=entry.transport, state="connected", srtp_profile=entry.srtp_profile
                 )
             )
+
+    def _tell_missed(self, table: Table) -> None:
+        """Tell producers and consumers how they stand, where they believe something else."""
+        for producer in table.producer_entries:
+            state = self._state_of(producer_address(producer.producer))
+            if state is not None:
+                for notice in missed_by_producer(state, producer):
+                    self.take_notice(notice)
+        for consumer in table.consumer_entries:
+            state = self._state_of(consumer_address(consumer.consumer))
+            if state is not None:
+                for notice in missed_by_consumer(state, consumer):
+                    self.take_notice(notice)
+
+    def _state_of(self, address: Address) -> Any | None:
+        home = self._homes.get(address)
+        return None if home is None else home.actors[address].state
 
     def plane_down(self, reason: str) -> None:
         """Tell the rooms that no transport can be made for now."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import trio
 
+from media.fake_entries import FakeEntries
 from media.frames import OrderError
 from media.interface import QUERY_TIMEOUT_S, PlaneDown, PlaneItem, PlaneUnavailable, PlaneUp
 from media.plane_connection import subject_of
@@ -60,6 +61,7 @@ class FakeTable:
         self.ice: dict[str, IceStateChanged] = {}
         self.srtp: dict[str, SetSrtpKeys] = {}
         self.dtls_sent: dict[str, list[bytes]] = {}
+        self.entries = FakeEntries()
 
     def apply(self, order: Order) -> OrderError | None:
         """Carry out a row or an act; what is refused changes nothing."""
@@ -91,6 +93,8 @@ class FakeTable:
             transports=tuple(self._entry(row) for row in self.transports.values()),
             producers=tuple(self.producers),
             consumers=tuple(self.consumers),
+            producer_entries=self.entries.producers(self.producers.values()),
+            consumer_entries=self.entries.consumers(self.consumers),
         )
 
     def stats(self, ids: Sequence[str], at_ns: int) -> tuple[Stats, ...]:
@@ -114,6 +118,7 @@ class FakeTable:
 
     def note(self, notice: Notice) -> None:
         """Keep what a notice says about an entry, so that the table tells the same."""
+        self.entries.note(notice)
         if isinstance(notice, IceStateChanged) and notice.transport in self.transports:
             self.ice[notice.transport] = notice
         if isinstance(notice, DtlsStateChanged) and notice.srtp_profile is not None:
@@ -275,7 +280,7 @@ class FakePlane:
         self._send.send_nowait(PlaneDown(reason="connection_lost"))
 
     def inject(self, *notices: Notice) -> None:
-        """Let the plane say something. The table follows ICE and DTLS states."""
+        """Let the plane say something. The table follows what is described of entries."""
         for notice in notices:
             assert not isinstance(notice, DtlsReceived), "the face keeps those to itself"
             self.table.note(notice)

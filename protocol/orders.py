@@ -318,12 +318,50 @@ class TransportEntry(_Part, frozen=True, kw_only=True):
     """Set once keys are there."""
 
 
+class EncodingEntry(_Part, frozen=True, kw_only=True):
+    """The SSRCs of an encoding, as announced or learned."""
+
+    ssrc: int | None
+    """None while it is not known."""
+    rtx_ssrc: int | None
+
+
+class ProducerEntry(_Part, frozen=True, kw_only=True):
+    """How a producer stands, as `ProducerActivityChanged` and its like told it."""
+
+    producer: str
+    active: bool
+    demand: int | None
+    """The highest encoding that its publisher was told to be wanted; None: none is."""
+    scores: tuple[int, ...]
+    encodings: tuple[EncodingEntry, ...]
+    """In the order of its row."""
+
+
+class ConsumerEntry(_Part, frozen=True, kw_only=True):
+    """How a consumer stands, as `LayersChanged` and its like told it."""
+
+    consumer: str
+    spatial_layer: int | None
+    temporal_layer: int | None
+    reason: str
+    frozen: bool
+    score: int | None
+    """None before the viewer's first report."""
+    producer_score: int
+
+
 class Table(_Part, frozen=True, kw_only=True):
-    """All that is in the plane's table."""
+    """All that is in the plane's table, with what only the plane knows.
+
+    A plane of before `producer_entries` and `consumer_entries` lists ids alone.
+    """
 
     transports: tuple[TransportEntry, ...]
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
+    producer_entries: tuple[ProducerEntry, ...] = ()
+    consumer_entries: tuple[ConsumerEntry, ...] = ()
 
 
 class StreamStats(_Part, frozen=True, kw_only=True):

@@ -416,5 +416,6 @@ def test_every_struct_of_the_contract_is_an_order_an_answer_or_a_part() -> None:
     assert structs - orders == {
         *("IceCredentials", "ProducerCodec", "ProducerEncoding", "HeaderExtension"),
         *("ConsumerCodec", "ConsumerExtension", "WorkerInfo", "PlaneInfo", "TransportEntry"),
+        *("EncodingEntry", "ProducerEntry", "ConsumerEntry"),
         *("Table", "StreamStats", "TransportStats", "Stats"),
     }

@@ -25,9 +25,20 @@ from protocol.commands import (
     RestartIce,
     Resume,
 )
-from protocol.ids import ROOM, transport_address
+from protocol.ids import ROOM, consumer_address, producer_address, transport_address
 from protocol.messages import CloseRoom, EvictPeer
-from protocol.notices import IceStateChanged, PlaneLost, ProducerActivityChanged
+from protocol.notices import (
+    ConsumerFrozen,
+    ConsumerScore,
+    IceStateChanged,
+    LayersChanged,
+    Notice,
+    PlaneLost,
+    ProducerActivityChanged,
+    ProducerDemandChanged,
+    ProducerScore,
+    ProducerStreamLearned,
+)
 from protocol.orders import Remove, SetTransport
 from protocol.refusals import Refusal, RefusalCode
 from tests.control.scenarios import live
@@ -303,6 +314,46 @@ async def test_what_happened_while_nobody_listened_is_caught_up(autojump_clock: 
         await stage.settle()
         state = stage.actor(transport_address(send)).state
         assert (state.ice_state, stage.revealed(state.remote)) == ("connected", "192.0.2.9:7")
+
+
+async def test_producers_and_consumers_hear_what_they_missed_and_nothing_else(
+    autojump_clock: Any,
+) -> None:
+    async with staged() as (stage, nursery):
+        *_, producer, consumer = await live(stage)
+        await stage.kill()
+        before = await stage.log_of()
+        said: list[Notice] = [
+            ProducerStreamLearned(producer=producer, encoding=0, ssrc=4711, rtx_ssrc=4712),
+            ProducerActivityChanged(producer=producer, active=False),
+            ProducerDemandChanged(producer=producer, spatial_layer=None),
+            ProducerScore(producer=producer, scores=(7,)),
+            LayersChanged(consumer=consumer, spatial_layer=0, temporal_layer=None),
+            ConsumerFrozen(consumer=consumer, frozen=True),
+            ConsumerScore(consumer=consumer, score=9, producer_score=7),
+        ]
+        for notice in said:
+            stage.plane.table.note(notice)
+        stage.plane.restart()
+        await stage.start(nursery)
+        await stage.settle()
+        published = stage.actor(producer_address(producer)).state
+        assert (published.active, published.demand, published.scores) == (False, None, (7,))
+        assert published.bound["0"].ssrc == 4711
+        watched = stage.actor(consumer_address(consumer)).state
+        assert (watched.spatial_layer, watched.frozen, watched.score) == (0, True, 9)
+        news = (await stage.log_of())[len(before) :]
+        kinds = {type(notice).__name__ for notice in said}
+        heard = [one for one in news if one.kind == "message" and one.type in kinds]
+        assert len(heard) == len(said)
+        assert {one.cause for one in heard} == {None}
+        causes = {one.position for one in heard}
+        assert causes == {one.cause for one in news if one.kind == "event"} & causes
+        stage.plane.lose_connection()
+        stage.plane.restart()
+        await stage.settle()
+        again = (await stage.log_of())[len(before) + len(news) :]
+        assert [one for one in again if one.type in kinds] == [], "nothing is missed twice"
 
 
 async def test_notices_about_what_is_gone_are_dropped(autojump_clock: Any) -> None:

@@ -82,6 +82,11 @@ impl Demand {
         Some(most)
     }
 
+    /// The highest encoding that the publisher believes to be wanted; at first that is all.
+    pub(crate) fn believed(&self, encodings: usize) -> Ceiling {
+        self.told.unwrap_or(Some(encodings.saturating_sub(1) as u8))
+    }
+
     /// The encodings are others now.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();

@@ -2,6 +2,7 @@
 
 use super::apply::extension_kind;
 use super::config::Limits;
+use super::consumer::Consumer;
 use super::demand::Demand;
 use super::encoding::Encoding;
 use super::filter::{Structure, spatial_layers};
@@ -95,6 +96,12 @@ impl Producer {
     /// The transport that its packets come by; None for a mirror.
     pub(crate) fn transport(&self) -> Option<TransportKey> {
         self.home.transport()
+    }
+
+    /// The score of what a viewer is sent of it.
+    pub(crate) fn score_seen_by(&self, consumer: &Consumer) -> u32 {
+        let seen = usize::from(consumer.selection.current().unwrap_or(0));
+        self.scores.get(seen).copied().unwrap_or(0)
     }
 
     /// Whether nobody gets its packets, here or on other workers.

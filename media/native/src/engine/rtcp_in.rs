@@ -185,11 +185,7 @@ fn handle_report(engine: &mut Engine, now_ns: u64, key: TransportKey, block: &Re
     consumer.score = Some(score);
     consumer.score_sent_ns = now_ns;
     let producer = engine.table.producers.get(consumer.producer);
-    let seen = consumer.selection.current().unwrap_or(0);
-    let producer_score = producer
-        .and_then(|one| one.scores.get(usize::from(seen)))
-        .copied()
-        .unwrap_or(0);
+    let producer_score = producer.map_or(0, |one| one.score_seen_by(consumer));
     engine.notices.push(Notice::ConsumerScore {
         consumer: consumer.row.consumer.clone(),
         score,

@@ -3,8 +3,12 @@
 use super::Engine;
 use super::consumer::Consumer;
 use super::encoding::Encoding;
+use super::producer::Producer;
 use super::transport::Transport;
-use crate::wire::answers::{Stats, StreamStats, Table, TransportEntry, TransportStats};
+use crate::wire::answers::{
+    ConsumerEntry, EncodingEntry, ProducerEntry, Stats, StreamStats, Table, TransportEntry,
+    TransportStats,
+};
 use crate::wire::orders::EntryKind;
 
 const NS_PER_MS: f64 = 1_000_000.0;
@@ -20,12 +24,14 @@ impl Engine {
             remote: transport.ice.selected().map(|remote| remote.to_string()),
             srtp_profile: transport.srtp.as_ref().map(|srtp| srtp.keys.profile),
         };
+        // Of a mirror, its own worker tells.
+        let own = |one: &&Producer| one.transport().is_some();
+        let producers: Vec<_> = table.producers.iter().filter(own).collect();
+        let watched = |one: &Consumer| consumer_entry(one, table.producers.get(one.producer));
         Table {
             transports: table.transports.iter().map(entry).collect(),
-            producers: table
-                .producers
+            producers: producers
                 .iter()
-                .filter(|one| one.transport().is_some())
                 .map(|one| one.row.producer.clone())
                 .collect(),
             consumers: table
@@ -33,6 +39,8 @@ impl Engine {
                 .iter()
                 .map(|one| one.row.consumer.clone())
                 .collect(),
+            producer_entries: producers.iter().map(|one| producer_entry(one)).collect(),
+            consumer_entries: table.consumers.iter().map(watched).collect(),
         }
     }
 
@@ -77,6 +85,36 @@ impl Engine {
             }
         }
         all
+    }
+}
+
+fn producer_entry(producer: &Producer) -> ProducerEntry {
+    let known = |encoding: &Encoding| EncodingEntry {
+        ssrc: encoding.ssrc(),
+        rtx_ssrc: encoding.rtx_ssrc,
+    };
+    ProducerEntry {
+        producer: producer.row.producer.clone(),
+        active: producer.active,
+        demand: producer
+            .demand
+            .believed(producer.encodings.len())
+            .map(u32::from),
+        scores: producer.scores.clone(),
+        encodings: producer.encodings.iter().map(known).collect(),
+    }
+}
+
+fn consumer_entry(consumer: &Consumer, producer: Option<&Producer>) -> ConsumerEntry {
+    let (spatial, temporal) = consumer.told.unzip();
+    ConsumerEntry {
+        consumer: consumer.row.consumer.clone(),
+        spatial_layer: spatial.map(u32::from),
+        temporal_layer: temporal.flatten().map(u32::from),
+        reason: consumer.reason.word().to_owned(),
+        frozen: consumer.freeze.frozen,
+        score: consumer.score,
+        producer_score: producer.map_or(0, |one| one.score_seen_by(consumer)),
     }
 }
 

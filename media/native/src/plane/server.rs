@@ -444,6 +444,8 @@ impl Server {
                         table.transports.extend(part.transports);
                         table.producers.extend(part.producers);
                         table.consumers.extend(part.consumers);
+                        table.producer_entries.extend(part.producer_entries);
+                        table.consumer_entries.extend(part.consumer_entries);
                     }
                     OrderResult::Data(Data::Stats(part)) => stats.extend(part),
                     _ => {}

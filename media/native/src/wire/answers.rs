@@ -50,6 +50,49 @@ pub struct TransportEntry {
     pub srtp_profile: Option<SrtpProfile>,
 }
 
+/// The SSRCs of an encoding, as announced or learned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncodingEntry {
+    /// Of its media; None while that is not known.
+    pub ssrc: Option<u32>,
+    /// Of its retransmissions (RFC 4588).
+    pub rtx_ssrc: Option<u32>,
+}
+
+/// How a producer stands, as notices told it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerEntry {
+    /// Its id.
+    pub producer: String,
+    /// Whether its packets flow.
+    pub active: bool,
+    /// The highest encoding that its publisher was told to be wanted; None: none is.
+    pub demand: Option<u32>,
+    /// One an encoding, as last told.
+    pub scores: Vec<u32>,
+    /// In the order of its row.
+    pub encodings: Vec<EncodingEntry>,
+}
+
+/// How a consumer stands, as notices told it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsumerEntry {
+    /// Its id.
+    pub consumer: String,
+    /// Layers that it is sent; None: nothing.
+    pub spatial_layer: Option<u32>,
+    /// Of them, the temporal one if there is a choice.
+    pub temporal_layer: Option<u32>,
+    /// Why these.
+    pub reason: String,
+    /// Nothing is sent though it could be.
+    pub frozen: bool,
+    /// As last told; None before the viewer's first report.
+    pub score: Option<u32>,
+    /// Its producer's score, of the encoding that it is sent.
+    pub producer_score: u32,
+}
+
 /// All that is in the plane's table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
@@ -59,6 +102,12 @@ pub struct Table {
     pub producers: Vec<String>,
     /// Consumer ids.
     pub consumers: Vec<String>,
+    /// What only the plane knows of these producers.
+    #[serde(default)]
+    pub producer_entries: Vec<ProducerEntry>,
+    /// What only the plane knows of these consumers.
+    #[serde(default)]
+    pub consumer_entries: Vec<ConsumerEntry>,
 }
 
 /// One RTP stream; names follow W3C webrtc-stats in snake_case.

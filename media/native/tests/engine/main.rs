@@ -6,6 +6,7 @@ mod activity_and_reports;
 mod bounds;
 mod demand;
 mod demultiplexing;
+mod describing;
 mod fairness;
 mod forged_and_replayed;
 mod forwarding;

@@ -14,6 +14,7 @@ from typing import Any, get_args
 import msgspec
 
 from protocol import commands, events, messages, notices
+from protocol.capabilities import decode_consume
 
 
 class UnknownType(Exception):
@@ -45,6 +46,7 @@ _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _decode_today: dict[str, Callable[[bytes], Any]] = {
     name: msgspec.msgpack.Decoder(kind).decode for name, kind in _TYPES.items()
 }
+_decode_today[commands.Consume.__name__] = decode_consume
 
 
 def encode(value: msgspec.Struct) -> bytes:

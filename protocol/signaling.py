@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 
 from protocol import commands
 from protocol.answers import Answer, Done, Entered
+from protocol.capabilities import with_known_capabilities
 from protocol.commands import Command
 from protocol.notifications import Notification
 from protocol.personal import Concealed
@@ -144,6 +145,8 @@ def command_of(
     data.pop("peer", None)
     if peer is not None:
         data["peer"] = peer
+    if kind is commands.Consume and "rtpCapabilities" in data:
+        data["rtpCapabilities"] = with_known_capabilities(data["rtpCapabilities"])
     if extra is not None:
         data.update(extra)
     try:

@@ -13,6 +13,7 @@ from protocol.negotiation.codecs import (
     pair_with_rtx,
 )
 from protocol.negotiation.header_extensions import ABS_SEND_TIME_URI, TRANSPORT_CC_URI
+from protocol.negotiation.remembered import Remembered
 from protocol.negotiation.scalability import parse_scalability_mode
 from protocol.refusals import Refusal, RefusalCode
 from protocol.rtp_parameters import (
@@ -51,6 +52,22 @@ def consumer_parameters(
     extensions are used if the viewer states them with the router's own ids.
     """
     assert ssrc != rtx_ssrc
+    common = _in_common(consumable, capabilities)
+    if isinstance(common, Refusal):
+        return common
+    (encoding,) = common.encodings
+    own = msgspec.structs.replace(
+        encoding, ssrc=ssrc, rtx=None if encoding.rtx is None else RtxParameters(ssrc=rtx_ssrc)
+    )
+    return msgspec.structs.replace(
+        common, mid=mid, encodings=(own,), rtcp=RtcpParameters(cname=cname)
+    )
+
+
+def _work_out_common(
+    consumable: RtpParameters, capabilities: RtpCapabilities
+) -> RtpParameters | Refusal:
+    """Return what all viewers with these capabilities have in common: all but what is drawn."""
     codecs = _match_codecs(consumable, capabilities)
     if not codecs:
         return Refusal(
@@ -61,7 +78,6 @@ def consumer_parameters(
     extensions = tuple(e for e in consumable.header_extensions if (e.uri, e.id) in understood)
     rtx = any(rtx is not None for _, rtx in codecs)
     return RtpParameters(
-        mid=mid,
         msid=consumable.msid,
         codecs=_with_one_bandwidth_feedback(
             tuple(c for pair in codecs for c in pair if c is not None), extensions
@@ -69,14 +85,15 @@ def consumer_parameters(
         header_extensions=extensions,
         encodings=(
             RtpEncodingParameters(
-                ssrc=ssrc,
-                rtx=RtxParameters(ssrc=rtx_ssrc) if rtx else None,
+                rtx=RtxParameters(ssrc=1) if rtx else None,
                 scalability_mode=_scalability_mode(consumable),
                 max_bitrate=max(e.max_bitrate or 0 for e in consumable.encodings) or None,
             ),
         ),
-        rtcp=RtcpParameters(cname=cname),
     )
+
+
+_in_common = Remembered(_work_out_common)
 
 
 def _match_codecs(

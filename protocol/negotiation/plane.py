@@ -3,6 +3,7 @@
 from protocol.negotiation.codecs import pair_with_rtx
 from protocol.negotiation.header_extensions import HEADER_EXTENSION_BY_URI
 from protocol.negotiation.producer import RtpMapping
+from protocol.negotiation.remembered import Remembered
 from protocol.orders import (
     ConsumerCodec,
     ConsumerExtension,
@@ -12,7 +13,11 @@ from protocol.orders import (
     SetConsumer,
     SetProducer,
 )
-from protocol.rtp_parameters import RtpCodecParameters, RtpParameters
+from protocol.rtp_parameters import (
+    RtpCodecParameters,
+    RtpHeaderExtensionParameters,
+    RtpParameters,
+)
 
 
 def producer_row(
@@ -90,6 +95,7 @@ def consumer_row(
     assert encoding.ssrc is not None
     assert mid is not None
     assert isinstance(cname, str)
+    codecs, extensions = _formats(rtp_parameters.codecs, rtp_parameters.header_extensions)
     return SetConsumer(
         consumer=consumer,
         transport=transport,
@@ -97,7 +103,22 @@ def consumer_row(
         kind=kind,
         ssrc=encoding.ssrc,
         rtx_ssrc=None if encoding.rtx is None else encoding.rtx.ssrc,
-        codecs=tuple(
+        codecs=codecs,
+        header_extensions=extensions,
+        mid=mid,
+        cname=cname,
+        paused=paused,
+        spatial_layer=spatial_layer,
+        temporal_layer=temporal_layer,
+    )
+
+
+def _work_out_formats(
+    codecs: tuple[RtpCodecParameters, ...], extensions: tuple[RtpHeaderExtensionParameters, ...]
+) -> tuple[tuple[ConsumerCodec, ...], tuple[ConsumerExtension, ...]]:
+    """Return what of a consumer's row all viewers with the same parameters share."""
+    return (
+        tuple(
             ConsumerCodec(
                 payload_type=codec.payload_type,
                 rtx_payload_type=None if rtx is None else rtx.payload_type,
@@ -107,18 +128,15 @@ def consumer_row(
                 pli=_has(codec, "nack", "pli"),
                 fir=_has(codec, "ccm", "fir"),
             )
-            for codec, rtx in pair_with_rtx(rtp_parameters.codecs)
+            for codec, rtx in pair_with_rtx(codecs)
         ),
-        header_extensions=tuple(
-            ConsumerExtension(name=HEADER_EXTENSION_BY_URI[e.uri].name, id=e.id)
-            for e in rtp_parameters.header_extensions
+        tuple(
+            ConsumerExtension(name=HEADER_EXTENSION_BY_URI[e.uri].name, id=e.id) for e in extensions
         ),
-        mid=mid,
-        cname=cname,
-        paused=paused,
-        spatial_layer=spatial_layer,
-        temporal_layer=temporal_layer,
     )
+
+
+_formats = Remembered(_work_out_formats)
 
 
 def _has(codec: RtpCodecParameters, feedback_type: str, parameter: str = "") -> bool:

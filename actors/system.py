@@ -256,6 +256,8 @@ class System:
         """Keep no revealed value any longer; to be called when a personal key was destroyed."""
         if self._edge is not None:
             self._edge.forget()
+        for runtime in self._rooms.values():
+            runtime.feed.forget_recent()
 
     async def shut_down(self, reason: str) -> None:
         """Close all rooms, and wait until their logs say so, at most `SHUT_DOWN_S`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -49,6 +50,10 @@ LEFT_MAX = 1024
 """Peers that left of which a feed knows where they joined; the oldest is forgotten."""
 
 
+RECENT_MAX = 256
+"""Notifications that a feed keeps, for those who missed no more than these; the oldest goes."""
+
+
 class RoomFeed:
     """Tells the peers of one room what happens, in order of position, each thing once.
 
@@ -71,6 +76,9 @@ class RoomFeed:
         """Where the peers that are in the room joined it."""
         self._left: dict[str, int] = {}
         """Where those joined that have left: one may have been about to resume."""
+        self._recent: deque[Told] = deque()
+        self._recent_after: int | None = None
+        """All that was told after this position is in `_recent`; None: nothing was told yet."""
         self._leaving: dict[str, trio.Event] = {}
         """Set when a peer that somebody waits for has left."""
 
@@ -104,6 +112,8 @@ class RoomFeed:
 
     def publish(self, position: int, event: Any | None) -> None:
         """Tell of what has become durable at `position`; for the journal only."""
+        if self._recent_after is None:
+            self._recent_after = self.published
         self.published = position
         self.note(position, event)
         notification = notification_of(event) if event is not None else None
@@ -111,7 +121,16 @@ class RoomFeed:
             return
         if self._edge is not None:
             notification = self._edge.notification(notification)
-        self._tell(Told(position, notification))
+        told = Told(position, notification)
+        self._recent.append(told)
+        if len(self._recent) > RECENT_MAX:
+            self._recent_after = self._recent.popleft().position
+        self._tell(told)
+
+    def forget_recent(self) -> None:
+        """Keep nothing of what was told: who missed it reads it from the log."""
+        self._recent.clear()
+        self._recent_after = self.published
 
     def tell_now(self, notification: Notification) -> None:
         """Tell what holds for a moment and stands in no log: who misses it loses nothing."""
@@ -165,14 +184,19 @@ class RoomFeed:
             waited.set()
 
     async def missed(self, peer: str, after: int, up_to: int) -> list[Told]:
-        """Read from the log what `peer` was told after one position, up to and with another.
+        """Find what `peer` was told after one position, up to and with another.
 
-        Nothing is told of the time before the peer joined, whatever it asks for.
+        It is read from the log unless it is among the last things told: who has just joined a
+        room where much happens missed those alone. Nothing is told of the time before the peer
+        joined, whatever it asks for.
         """
         joined = self._joined.get(peer, self._left.get(peer, up_to))
         after = max(after, joined)
         if after >= up_to:
             return []
+        kept_after = self._recent_after
+        if kept_after is not None and kept_after <= after and up_to <= self.published:
+            return self._recently(peer, after, up_to)
         found: list[Told] = []
         envelopes = await self._store.read(self._room, after, up_to, types=NOTIFYING_TYPES)
         for envelope in envelopes:
@@ -181,6 +205,16 @@ class RoomFeed:
                 if self._edge is not None:
                     notification = await self._edge.past_notification(notification)
                 found.append(Told(envelope.position, notification))
+        return found
+
+    def _recently(self, peer: str, after: int, up_to: int) -> list[Told]:
+        found: list[Told] = []
+        for told in reversed(self._recent):
+            if told.position <= after:
+                break
+            if told.position <= up_to and told.notification.concerns(peer):
+                found.append(told)
+        found.reverse()
         return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.kernel.feed import LEFT_MAX, RoomFeed, Told
+from actors.kernel.feed import LEFT_MAX, RECENT_MAX, RoomFeed, Told
 from actors.kernel.journal import Entry, Journal
 from protocol import codec, events
 from protocol.commands import Rights
@@ -178,3 +178,33 @@ async def test_a_notification_is_encoded_once_for_each_subprotocol() -> None:
     assert heard[0].frame(MSGPACK) is binary
     assert heard[0].frame(JSON) is text
     assert '"position":1' in text
+
+
+async def test_what_was_told_lately_is_found_without_the_log_and_is_the_same() -> None:
+    house = House()
+    await house.happen(joined("a"), joined("b"))
+    for number in range(RECENT_MAX + 40):
+        await house.happen(
+            events.KeyFrameAsked(encoding=0, requests=1),
+            events.ConsumerPaused(consumer="x", peer="ab"[number % 2], by="producer"),
+            joined(f"p{number}"),
+        )
+    last, reads = house.feed.published, 0
+    read = house.store.read
+
+    async def counted(*arguments: Any, **more: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await read(*arguments, **more)
+
+    house.store.read = counted  # type: ignore[method-assign]
+    spans = [(last - 7, last), (last - 1, last), (last - 90, last - 30), (2, last), (2, 40)]
+    from_memory = [words(await house.feed.missed("a", *span)) for span in spans]
+    assert reads == 2, "the last two spans reach back too far"
+    house.feed.forget_recent()
+    assert [words(await house.feed.missed("a", *span)) for span in spans] == from_memory
+    assert reads == 2 + len(spans)
+    assert from_memory[1] == [(last, "peerJoined")]
+    await house.happen(joined("late"))
+    assert words(await house.feed.missed("a", last, last + 1)) == [(last + 1, "peerJoined")]
+    assert reads == 2 + len(spans)

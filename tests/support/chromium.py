@@ -30,7 +30,8 @@ FAKE_CONSENT = ("--use-fake-ui-for-media-stream",)
 
 
 Launch = Callable[..., Browser]
-"""Launches a Chromium with a fresh profile and the given flags."""
+"""Launches a Chromium with a fresh profile and the given flags. `launcher` turns the path of
+Chromium into that of a program to run in its place."""
 
 
 @contextlib.contextmanager
@@ -40,9 +41,9 @@ def launching() -> Iterator[Launch]:
     assert executable, "the tests need Chromium: make test installs it"
     with sync_playwright() as playwright, contextlib.ExitStack() as open_browsers:
 
-        def launch(*flags: str) -> Browser:
+        def launch(*flags: str, launcher: Callable[[str], str] | None = None) -> Browser:
             browser = playwright.chromium.launch(
-                executable_path=executable,
+                executable_path=launcher(executable) if launcher else executable,
                 chromium_sandbox=False,
                 args=[*_ALWAYS, *flags],
                 ignore_default_args=["--mute-audio"],

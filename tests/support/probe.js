@@ -5,6 +5,7 @@
   const HEIGHT = 36;
   const sum = (items, field) => items.reduce((total, item) => total + (item[field] ?? 0), 0);
   const marks = new Map();
+  const freezes = [];
   const probe = {
     /** The latest sample. */
     now: null,
@@ -31,6 +32,12 @@
       probe.gap_ms = 0;
       probe.gapSince = performance.now();
       probe.gapFrames = null;
+    },
+    /** Longest freeze (W3C webrtc-stats) that ended since the mark, in s; several that ended between
+        two samples count as one. */
+    longestFreeze(name) {
+      const since = marks.get(name)?.at ?? 0;
+      return Math.max(0, ...freezes.filter(({ at }) => at > since).map(({ length_s }) => length_s));
     },
     gap_ms: 0,
     gapSince: 0,
@@ -74,16 +81,27 @@
       probe.gapSince = at;
     }
     probe.gap_ms = Math.max(probe.gap_ms, at - probe.gapSince);
+    const freezes_s = sum(video, 'totalFreezesDuration');
+    const length_s = freezes_s - (probe.now?.freezes_s ?? 0);
+    if (length_s > 0) freezes.push({ at, length_s });
     probe.now = {
       at,
       framesDecoded,
       keyFramesDecoded: sum(video, 'keyFramesDecoded'),
       framesDropped: sum(video, 'framesDropped'),
+      freezeCount: sum(video, 'freezeCount'),
+      freezes_s,
       frameHeight: Math.max(0, ...video.map((item) => item.frameHeight ?? 0)),
       videoBytes: sum(video, 'bytesReceived'),
       audioBytes: sum(audio, 'bytesReceived'),
       audioLevel: Math.max(0, ...audio.map((item) => item.audioLevel ?? 0)),
       audioEnergy: sum(audio, 'totalAudioEnergy'),
+      nackCount: sum(video, 'nackCount'),
+      retransmitted: sum(video, 'retransmittedPacketsReceived'),
+      roundTrip_s: Math.max(
+        0,
+        ...recv.filter(({ nominated }) => nominated).map((pair) => pair.currentRoundTripTime ?? 0),
+      ),
       packetsLost: sum([...video, ...audio], 'packetsLost'),
       receivedCodecs: codecsOf(recv, video),
       framesEncoded: sum(sent, 'framesEncoded'),

@@ -8,7 +8,7 @@ import sys
 
 from bench.machine import machine
 
-MODULES = ("bench.store", "bench.actors", "bench.replay", "bench.crowd")
+MODULES = ("bench.store", "bench.actors", "bench.replay", "bench.crowd", "bench.first_frame")
 EXAMPLES = ("packet_cost", "fanout_cost")
 
 

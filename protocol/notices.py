@@ -69,7 +69,11 @@ class ProducerStreamLearned(_Notice, frozen=True, kw_only=True):
 
 
 class ProducerActivityChanged(_Notice, frozen=True, kw_only=True):
-    """Media packets of a producer began to flow, or none came for `silence_ms` (2.5 s)."""
+    """Media packets of a producer began to flow, or none came for `silence_ms` (2.5 s).
+
+    The latter is said again when one that rested for want of viewers was asked for and did not
+    come within that time.
+    """
 
     producer: str
     active: bool

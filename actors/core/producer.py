@@ -50,6 +50,8 @@ class ProducerState(Struct, kw_only=True):
     active: bool = False
     demand: int | None = 0
     """The highest encoding that its publisher was told to be wanted; None: none is."""
+    resting: bool = False
+    """It fell silent when nobody took it, and no packet came since."""
     bound: dict[str, BoundStream] = {}
     """By index of the encoding, in digits."""
     scores: tuple[int, ...] = ()
@@ -104,7 +106,8 @@ def _decide(state: ProducerState, message: Any, _context: Context) -> Decision |
 
 def _activity(state: ProducerState, row: SetProducer, *, active: bool) -> Decision:
     """Silence is a fault unless the publisher paused, or was told that nobody takes it."""
-    if active == state.active:
+    missed = state.resting and state.demand is not None  # asked for, and it does not come
+    if active == state.active and not (missed and not active):
         return NOTHING
     news: ProducerWentLive | FaultNoticed | None = None
     if active:
@@ -166,6 +169,7 @@ def _evolve(state: ProducerState, event: Any) -> ProducerState:
             state.bound = {**state.bound, str(event.encoding): stream}
         case events.ProducerActive(active=active):
             state.active = active
+            state.resting = not active and state.demand is None
         case events.ProducerDemandNoted(spatial_layer=layer):
             state.demand = layer
         case events.ProducerPaused():

@@ -190,6 +190,19 @@ def test_silence_of_what_nobody_takes_is_no_fault_and_of_what_is_wanted_again_is
     again.when(silent).then(events.ProducerActive(active=False), Tell(ROOM, fault))
 
 
+def test_a_publisher_that_rests_and_does_not_come_when_it_is_wanted_is_at_fault_once() -> None:
+    silent = ProducerActivityChanged(producer="s1", active=False)
+    flows, quiet = (events.ProducerActive(active=one) for one in (True, False))
+    rests = given(PRODUCER, OPENED, flows, demand(None)[1], quiet)
+    rests.when(silent).then_nothing()
+    fault = FaultNoticed(transport=ROW.transport, reason="publisher_silent")
+    wanted = given(PRODUCER, OPENED, flows, demand(None)[1], quiet, demand(0)[1])
+    after = wanted.when(silent).then(quiet, Tell(ROOM, fault))
+    after.when(silent).then_nothing()
+    woken = given(PRODUCER, OPENED, flows, demand(None)[1], quiet, demand(0)[1], flows)
+    woken.when(silent).then(quiet, Tell(ROOM, fault))
+
+
 def test_scores_are_kept_when_they_change() -> None:
     scored = events.ProducerScored(producer="s1", peer="p1", scores=(10,))
     after = given(PRODUCER, OPENED).when(MESSAGES[2]).then(scored)

@@ -38,11 +38,13 @@ pub(crate) struct Demand {
     less: Option<(u64, Ceiling)>,
     flowed_ns: Option<u64>,
     raised_ns: Option<u64>,
+    /// Nothing flowed when the last raise was told, and nobody has been told since that none came.
+    wakes: bool,
 }
 
 impl Demand {
     /// A viewer wants encodings up to this one. True if that is to be told.
-    fn raise(&mut self, now_ns: u64, ceiling: u8) -> bool {
+    fn raise(&mut self, now_ns: u64, ceiling: u8, flows: bool) -> bool {
         let wanted = Some(ceiling);
         if self.told.is_some_and(|told| wanted <= told) {
             if self.less.is_some_and(|(_, most)| wanted > most) {
@@ -52,6 +54,7 @@ impl Demand {
         }
         self.told = Some(wanted);
         self.raised_ns = Some(now_ns);
+        self.wakes = self.flowed_ns.is_some() && !flows;
         self.less = None;
         true
     }
@@ -87,6 +90,14 @@ impl Demand {
         self.told.unwrap_or(Some(encodings.saturating_sub(1) as u8))
     }
 
+    /// Whether a producer that rested was asked for and did not come; true once.
+    fn look_asleep(&mut self, now_ns: u64, flows: bool) -> bool {
+        let asleep =
+            self.wakes && !flows && !self.is_waking(now_ns) && self.told.flatten().is_some();
+        self.wakes &= !flows && !asleep;
+        asleep
+    }
+
     /// The encodings are others now.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
@@ -94,13 +105,16 @@ impl Demand {
 
     /// Whether the publisher has been asked for this encoding for so long that it should flow.
     pub(crate) fn expects(&self, now_ns: u64, encoding: usize) -> bool {
-        let is_fresh = self
-            .raised_ns
-            .is_some_and(|raised_ns| now_ns.saturating_sub(raised_ns) < SILENCE_NS);
         let is_wanted = self
             .told
             .is_none_or(|told| told.is_some_and(|highest| encoding <= usize::from(highest)));
-        is_wanted && !is_fresh
+        is_wanted && !self.is_waking(now_ns)
+    }
+
+    /// Whether more was asked for so shortly ago that it need not flow yet.
+    pub(crate) fn is_waking(&self, now_ns: u64) -> bool {
+        self.raised_ns
+            .is_some_and(|raised_ns| now_ns.saturating_sub(raised_ns) < SILENCE_NS)
     }
 }
 
@@ -143,7 +157,7 @@ pub(super) fn raise(engine: &mut Engine, now_ns: u64, key: ProducerKey, ceiling:
             }
         }
         Home::Transport(_) => {
-            if producer.demand.raise(now_ns, ceiling) {
+            if producer.demand.raise(now_ns, ceiling, producer.active) {
                 notices.push(notice(producer, Some(ceiling)));
             }
         }
@@ -162,6 +176,12 @@ pub(super) fn look(engine: &mut Engine, now_ns: u64, key: ProducerKey) {
     let flows = producer.active;
     if let Some(ceiling) = producer.demand.look(now_ns, wanted, flows) {
         notices.push(notice(producer, ceiling));
+    }
+    if producer.demand.look_asleep(now_ns, flows) {
+        notices.push(Notice::ProducerActivityChanged {
+            producer: producer.row.producer.clone(),
+            active: false,
+        });
     }
 }
 
@@ -188,16 +208,16 @@ mod tests {
     #[test]
     fn more_is_told_at_once_and_the_same_never_again() {
         let mut demand = flowing();
-        assert!(demand.raise(10 * S, 0));
-        assert!(!demand.raise(10 * S, 0));
-        assert!(demand.raise(10 * S, 2));
-        assert!((0..=2).all(|ceiling| !demand.raise(11 * S, ceiling)));
+        assert!(demand.raise(10 * S, 0, true));
+        assert!(!demand.raise(10 * S, 0, true));
+        assert!(demand.raise(10 * S, 2, true));
+        assert!((0..=2).all(|ceiling| !demand.raise(11 * S, ceiling, true)));
     }
 
     #[test]
     fn less_is_told_when_it_has_held() {
         let mut demand = flowing();
-        demand.raise(10 * S, 2);
+        demand.raise(10 * S, 2, true);
         assert_eq!(demand.look(20 * S, Some(2), true), None);
         assert_eq!(demand.look(21 * S, Some(0), true), None);
         assert_eq!(demand.look(23 * S, Some(0), true), None);
@@ -205,16 +225,16 @@ mod tests {
         assert_eq!(demand.look(34 * S, Some(0), true), None);
         assert_eq!(demand.look(35 * S, None, true), None);
         assert_eq!(demand.look(38 * S, None, true), Some(None));
-        assert!(demand.raise(38 * S, 1));
+        assert!(demand.raise(38 * S, 1, true));
     }
 
     #[test]
     fn who_comes_back_in_time_prolongs_it() {
         let mut demand = flowing();
-        demand.raise(10 * S, 2);
+        demand.raise(10 * S, 2, true);
         assert_eq!(demand.look(20 * S, None, true), None);
         // Between two looks a viewer wanted 1 and went.
-        assert!(!demand.raise(22 * S, 1));
+        assert!(!demand.raise(22 * S, 1, true));
         assert_eq!(demand.look(23 * S, None, true), None);
         assert_eq!(demand.look(25 * S, None, true), None);
         assert_eq!(demand.look(26 * S, None, true), Some(None));
@@ -234,9 +254,27 @@ mod tests {
     fn only_what_was_asked_for_long_enough_ago_is_missed() {
         let mut demand = flowing();
         assert!(demand.expects(2 * S, 2));
-        demand.raise(10 * S, 1);
+        demand.raise(10 * S, 1, true);
         assert!(!demand.expects(12 * S, 1));
         assert!(demand.expects(13 * S, 1));
         assert!(!demand.expects(13 * S, 2));
+    }
+
+    #[test]
+    fn what_rested_and_does_not_wake_is_missed_once() {
+        let mut demand = flowing();
+        demand.raise(10 * S, 0, false);
+        assert!(!demand.look_asleep(12 * S, false));
+        assert!(demand.look_asleep(13 * S, false));
+        assert!(!demand.look_asleep(14 * S, false));
+        demand.raise(20 * S, 1, false);
+        assert!(!demand.look_asleep(21 * S, true));
+        assert!(
+            !demand.look_asleep(30 * S, false),
+            "it came: silence is told otherwise"
+        );
+        let mut new = Demand::default();
+        new.raise(10 * S, 0, false);
+        assert!(!new.look_asleep(30 * S, false), "it never flowed");
     }
 }

@@ -151,7 +151,9 @@ pub(super) fn handle_tick(engine: &mut Engine, now_ns: u64, key: TransportKey) {
     }
     for &producer in &producers {
         smooth(engine, now_ns, producer);
-        silence(engine, producer, |_, encoding| encoding.fell_silent(now_ns));
+        if !is_waking(engine, now_ns, producer) {
+            silence(engine, producer, |_, encoding| encoding.fell_silent(now_ns));
+        }
         demand::look(engine, now_ns, producer);
     }
     if report && !producers.is_empty() {
@@ -165,6 +167,12 @@ pub(super) fn handle_tick(engine: &mut Engine, now_ns: u64, key: TransportKey) {
         freeze::look(engine, now_ns, &consumers);
         send_sender_reports(engine, now_ns, key, &consumers);
     }
+}
+
+/// Whether its publisher was just asked for what it had no reason to send.
+fn is_waking(engine: &Engine, now_ns: u64, key: ProducerKey) -> bool {
+    let producer = engine.table.producers.get(key);
+    producer.is_some_and(|one| one.demand.is_waking(now_ns))
 }
 
 /// Measures what the layers of a producer take.

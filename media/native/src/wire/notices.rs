@@ -67,7 +67,8 @@ pub enum Notice {
         /// RTX SSRC, once known.
         rtx_ssrc: Option<u32>,
     },
-    /// Media packets began to flow, or none came for 2.5 s.
+    /// Media packets began to flow, or none came for 2.5 s; the latter again when a producer that
+    /// rested for want of viewers was asked for and did not come.
     ProducerActivityChanged {
         /// The producer's id.
         producer: String,

@@ -216,6 +216,47 @@ fn a_publisher_that_falls_silent_though_it_is_wanted_scores_nothing() {
 }
 
 #[test]
+fn a_publisher_that_rests_and_does_not_wake_is_silent_once_more() {
+    let mut world = room(1);
+    let mut publisher = Obedient::new();
+    world.order(view(0, None, true));
+    publisher.run(&mut world, 4 * DEMAND_GRACE_NS);
+    assert_eq!(activity(&world), [true, false]);
+    world.order(view(0, None, false));
+    world.advance(20 * S);
+    assert_eq!(activity(&world), [true, false, false]);
+    publisher.run(&mut world, S);
+    assert_eq!(activity(&world), [true, false, false, true]);
+}
+
+#[test]
+fn silence_does_not_count_from_before_it_was_wanted_again() {
+    let mut world = room(1);
+    let mut publisher = Obedient::new();
+    publisher.run(&mut world, 2 * DEMAND_GRACE_NS);
+    world.order(view(0, None, false));
+    publisher.run(&mut world, 10 * S);
+    world.order(view(0, None, true));
+    while told(&world).last() != Some(&None) {
+        publisher.run(&mut world, FRAME_NS);
+    }
+    publisher.run(&mut world, 2_360 * MS);
+    let before = activity(&world).len();
+    world.order(view(0, None, false));
+    world.advance(600 * MS);
+    publisher.run(&mut world, 4 * S);
+    assert_eq!(activity(&world)[before..], [], "it was not gone for long");
+}
+
+fn activity(world: &World) -> Vec<bool> {
+    let said = world.notices.iter().filter_map(|notice| match notice {
+        Notice::ProducerActivityChanged { active, .. } => Some(*active),
+        _ => None,
+    });
+    said.collect()
+}
+
+#[test]
 fn a_publisher_that_ignores_what_it_is_told_goes_on_working() {
     let mut world = room(1);
     let run = |world: &mut World, duration_ns: u64| {

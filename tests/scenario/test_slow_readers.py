@@ -83,7 +83,7 @@ async def test_who_does_not_read_is_dropped_and_nobody_else_waits() -> None:
 
         async def read_when_dropped(each: Reader, name: str) -> None:
             """Begin to read once it is too late: the reason is there for a while."""
-            lost = ("lobby", SocketLost(peer=name, attachment=1))
+            lost = ("lobby", SocketLost(peer=name, attachment=1, reason="too_slow"))
             await bench.control.wait_until(lambda: lost in bench.control.posted)
             ends.append(await read_all(each.stream))
             if len(ends) == SLOW:

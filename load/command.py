@@ -106,6 +106,39 @@ class _Load(click.Command):
         return super().make_context(info_name, args, parent, **extra)
 
 
+def _report_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What both commands can do with a report: hold it to thresholds, print it, write it."""
+    for option in (
+        click.option(
+            "--report",
+            "html",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help="Write the report as an HTML page with plots.",
+        ),
+        click.option(
+            "--output",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help="Write the report as JSON into a file as well.",
+        ),
+        click.option(
+            "--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else."
+        ),
+        click.option(
+            "--fail-if",
+            "thresholds",
+            multiple=True,
+            type=THRESHOLD,
+            metavar="CONDITION",
+            help="Exit with 3 when it holds, such as 'loss>0.1%' or 'latency_p99>10ms'."
+            " May be repeated.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command(
     cls=_Load,
     epilog="`reprise load merge FILE…` makes one report of those of several machines. Figures for"
@@ -266,28 +299,7 @@ class _Load(click.Command):
     help="A process of the server on this machine: tell its CPU time and memory, and"
     " those of all that it started. May be repeated.",
 )
-@click.option(
-    "--fail-if",
-    "thresholds",
-    multiple=True,
-    type=THRESHOLD,
-    metavar="CONDITION",
-    help="Exit with 3 when it holds, such as 'loss>0.1%' or 'latency_p99>10ms'. May be repeated.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else.")
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write the report as JSON into a file as well.",
-)
-@click.option(
-    "--report",
-    "html",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write the report as an HTML page with plots.",
-)
+@_report_options
 @click.option("--quiet", is_flag=True, help="No progress display.")
 def load(
     *,
@@ -329,28 +341,7 @@ def load(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE…",
 )
-@click.option(
-    "--fail-if",
-    "thresholds",
-    multiple=True,
-    type=THRESHOLD,
-    metavar="CONDITION",
-    help="Exit with 3 when it holds for all together.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else.")
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write the report as JSON into a file as well.",
-)
-@click.option(
-    "--report",
-    "html",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write the report as an HTML page.",
-)
+@_report_options
 def merge_reports(
     *,
     files: tuple[Path, ...],

@@ -75,10 +75,11 @@ export class Receiving {
    * @param {Map<string, import('./viewing.js').View>} views by producer
    */
   async view(views) {
-    for (const [producer, view] of views) {
+    // All at once: what one of them waits for must not let a newer view of another be overtaken.
+    await Promise.all([...views].map(([producer, view]) => {
       const held = this.#held.get(producer);
-      if (held?.resumed) await this.#adjust(held, view);
-    }
+      return held?.resumed ? this.#adjust(held, view) : null;
+    }));
   }
 
   /** Ask the host for a whole picture, e.g. when the decoder is stuck. */
@@ -114,28 +115,38 @@ export class Receiving {
       streamId: `${peer}-${streamOf(appData)}`,
     });
     if (link !== this.#link) throw new SignalingError('transport_closed');
-    this.#held.set(producer, { consumer, type: answer.type, resumed: false, layer: null });
+    const { type } = answer;
+    this.#held.set(producer, { consumer, type, resumed: false, unseen: false, layer: null });
   }
 
-  /** One wish at a time; what is wished meanwhile comes with the next view. */
-  async #adjust(held, { seen, height_px }) {
-    const consumer = held.consumer.id;
+  /** One request at a time; the newest view wins. */
+  async #adjust(held, view) {
+    held.view = view;
     if (held.adjusting) return;
     held.adjusting = true;
     try {
-      if (seen === Boolean(held.unseen)) {
-        await this.#request(seen ? 'resumeConsumer' : 'pauseConsumer', { consumer });
-        held.unseen = !seen;
-      }
-      const layer = layerFor(height_px);
-      if (seen && held.type !== 'simple' && layer !== held.layer) {
-        await this.#request('setPreferredLayers', { consumer, spatialLayer: layer });
-        held.layer = layer;
+      while (held.view) {
+        const next = held.view;
+        held.view = null;
+        await this.#meetView(held, next);
       }
     } catch (error) {
       if (!isGone(error)) throw error;
     } finally {
       held.adjusting = false;
+    }
+  }
+
+  async #meetView(held, { seen, height_px }) {
+    const consumer = held.consumer.id;
+    if (seen === held.unseen) {
+      await this.#request(seen ? 'resumeConsumer' : 'pauseConsumer', { consumer });
+      held.unseen = !seen;
+    }
+    const layer = layerFor(height_px);
+    if (seen && held.type !== 'simple' && layer !== held.layer) {
+      await this.#request('setPreferredLayers', { consumer, spatialLayer: layer });
+      held.layer = layer;
     }
   }
 

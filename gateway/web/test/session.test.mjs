@@ -371,3 +371,25 @@ test('a host rests the layers that nobody takes, whatever it paused', async (t) 
   await settled(audio, 3);
   assert.equal(console.warn.mock.callCount(), 0);
 });
+
+test('a picture that is seen again before its pause was answered is sent again', async (t) => {
+  const { sfu, session, ids } = await watching(t);
+  const [video] = ids;
+  let answer;
+  const asked = new Promise((resolve) => {
+    sfu.handlers.set('pauseConsumer', () => {
+      resolve();
+      return new Promise((done) => {
+        answer = () => done({});
+      });
+    });
+  });
+  const resumed = sfu.count('resumeConsumer');
+  session.view(new Map([[video, { seen: false, height_px: 180 }]]));
+  await asked;
+  session.view(new Map([[video, { seen: true, height_px: 180 }]]));
+  const again = sfu.nextRequest('resumeConsumer');
+  answer();
+  await again;
+  assert.equal(sfu.count('resumeConsumer'), resumed + 1);
+});

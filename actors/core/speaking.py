@@ -79,8 +79,8 @@ class SpeakerObserver:
         )
 
     def _loudest(self) -> str | None:
-        ranked = sorted(self._loudness, key=lambda producer: (-self._loudness[producer], producer))
-        return ranked[0] if ranked else None
+        ranks = self._loudness
+        return min(ranks, key=lambda producer: (-ranks[producer], producer), default=None)
 
     def _follow(self, at_ns: int) -> None:
         """Move each loudness towards what is heard, for the time since the last notice."""

@@ -6,7 +6,7 @@ import { exposeDebugFace, watchPage } from './pages/common.js';
 import { OnAir } from './pages/on-air.js';
 import { copyOnPress } from './ui/copy.js';
 import { $, setText, setToggle } from './ui/dom.js';
-import { floorOf } from './ui/floor.js';
+import { Floor } from './ui/floor.js';
 import { SourceTools } from './ui/source-tools.js';
 import { Status } from './ui/status.js';
 import { toast } from './ui/toast.js';
@@ -19,7 +19,7 @@ const SPOTLIGHT_SEATS_MIN = 3;
 
 const room = roomOfPath(location.pathname);
 const status = new Status(room ?? 'Reprise');
-const floor = floorOf('#floor');
+const floor = new Floor($('#floor'));
 const onAir = new OnAir({ watch: true });
 const tools = new SourceTools(onAir.sources);
 const nameField = $('#name');

@@ -4,12 +4,12 @@
  *
  * Events: `views`   how pictures are seen changed
  *         `pin`     (key) a seat was pressed
- *         `blocked` the browser wants a tap before it plays
  */
 import { Emitter } from '../core/emitter.js';
 import { arrange } from '../media/viewing.js';
 import { labels } from '../words.js';
-import { $, h, icon, setText } from './dom.js';
+import { h, icon, setText } from './dom.js';
+import { holdTracks, tryToPlay } from './playing.js';
 
 const GAP_PX = 10;
 /** Around all seats, for the ring of who is heard. */
@@ -38,8 +38,9 @@ export class Floor extends Emitter {
 
   /**
    * Seat these.
-   * @param {Array<{key, peer, name, self, screen, muted, video, tracks: MediaStreamTrack[]}>} seats
-   *   `video`: the producer of the picture, null when there is none
+   * @param {Array<{key, peer, name, self, screen, muted, video, pictured,
+   *   tracks: MediaStreamTrack[]}>} seats `video`: the producer of the picture, null when there is
+   *   none; `pictured`: whether it shows anything now
    * @param {string | null} main key of the large one; null for a grid
    */
   show(seats, main) {
@@ -67,11 +68,6 @@ export class Floor extends Emitter {
       views.set(info.video, { seen: onScreen && !document.hidden, height_px });
     }
     return views;
-  }
-
-  /** Try to play again, after a tap. */
-  play() {
-    for (const { video } of this.#seats.values()) this.#play(video);
   }
 
   #add(info) {
@@ -108,20 +104,8 @@ export class Floor extends Emitter {
     seat.muted.hidden = !info.muted;
     setText(seat.name, info.name);
     setText(seat.initial, [...info.name][0]?.toUpperCase() ?? '');
-    const tracks = new Set(info.tracks);
-    const gone = stream.getTracks().filter((track) => !tracks.has(track));
-    const added = [...tracks].filter((track) => !stream.getTracks().includes(track));
-    for (const track of gone) stream.removeTrack(track);
-    for (const track of added) stream.addTrack(track);
-    if (added.length) this.#play(seat.video);
-  }
-
-  async #play(video) {
-    try {
-      await video.play();
-    } catch (error) {
-      if (error.name === 'NotAllowedError') this.emit('blocked');
-    }
+    // Whoever is in the meeting has pressed a button: the browser lets them play.
+    if (holdTracks(stream, info.tracks)) tryToPlay(seat.video);
   }
 
   #onSeen(entries) {
@@ -149,6 +133,3 @@ export class Floor extends Emitter {
     this.emit('views');
   }
 }
-
-/** The one floor of the page. */
-export const floorOf = (selector) => new Floor($(selector));

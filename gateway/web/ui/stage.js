@@ -5,6 +5,7 @@
 import { Emitter } from '../core/emitter.js';
 import { streamOf } from '../media/receiving.js';
 import { h } from './dom.js';
+import { holdTracks, tryToPlay } from './playing.js';
 
 /** More tiles than this would cover the picture. */
 const INSETS_MAX = 3;
@@ -73,13 +74,7 @@ export class Stage extends Emitter {
     const tile = this.#tiles.get(key) ?? this.#add(key);
     tile.screen = group.some(({ source }) => streamOf({ source }) === 'screen');
     tile.visible = group.some(({ track, paused }) => track.kind === 'video' && !paused);
-    const tracks = new Set(group.map(({ track }) => track));
-    for (const track of tile.stream.getTracks()) {
-      if (!tracks.has(track)) tile.stream.removeTrack(track);
-    }
-    const added = [...tracks].filter((track) => !tile.stream.getTracks().includes(track));
-    for (const track of added) tile.stream.addTrack(track);
-    if (added.length === 0) return;
+    if (!holdTracks(tile.stream, group.map(({ track }) => track))) return;
     tile.playing = false;
     tile.video.srcObject = tile.stream;
     this.#play(tile.video);
@@ -106,11 +101,7 @@ export class Stage extends Emitter {
   }
 
   async #play(video) {
-    try {
-      await video.play();
-    } catch (error) {
-      if (error.name === 'NotAllowedError') this.emit('blocked');
-    }
+    if (!(await tryToPlay(video))) this.emit('blocked');
   }
 
   /** The screen is large, else the first picture; what has no picture is hidden. */

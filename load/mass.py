@@ -21,6 +21,7 @@ import msgspec
 import trio
 from msgspec import Struct
 
+from load.first_flight import FirstFlights
 from load.snapshot import Latencies, Snapshot, StreamRow
 from media._native import LoadPlane
 from media.certificate import DtlsCertificate
@@ -67,6 +68,7 @@ class Mass:
         )
         self._context = DtlsContext(DtlsCertificate.generate())
         self._dtls = DtlsDriver(self._context, clock=_now_ns)
+        self._first_flights = FirstFlights()
         self._waiting: dict[int, _Waiting] = {}
         self._ids = itertools.count(1)
         self._wait_scope = trio.CancelScope()
@@ -149,6 +151,7 @@ class Mass:
         if self._waiting.pop(client, None) is not None:
             self._dtls.remove_transport(str(client))
             self._drain()
+            self._first_flights.forget(client)
             self.plane.remove_client(client)
 
     def snapshot(self) -> Snapshot:
@@ -166,15 +169,16 @@ class Mass:
     async def run(self) -> None:
         """Carry events and handshakes until cancelled."""
         while True:
-            deadline_ns = self._dtls.deadline_ns()
             self._wait_scope = trio.CancelScope()
-            self._wait_scope.deadline = math.inf if deadline_ns is None else deadline_ns / 1e9
+            self._wait_scope.deadline = self._deadline_s()
             with self._wait_scope:
                 await trio.lowlevel.wait_readable(self.plane.events_fd())
             for kind, client, datagram in self.plane.take_events():
                 self._handle(kind, client, datagram)
             self._dtls.handle_timeouts()
             self._drain()
+            for client, datagrams in self._first_flights.poll_due(_now_ns()):
+                self.plane.send_dtls(client, list(datagrams))
             await trio.lowlevel.checkpoint()
 
     def _handle(self, kind: str, client: int, datagram: bytes | None) -> None:
@@ -182,6 +186,7 @@ class Mass:
         if waiting is None:
             return
         if kind == "dtls" and datagram is not None:
+            self._first_flights.handle_answer(client)
             self._dtls.handle_datagrams(str(client), (datagram,))
         elif kind == "ice_connected":
             waiting.ice = True
@@ -193,6 +198,7 @@ class Mass:
         for order in self._dtls.poll_orders():
             client = int(order.transport)
             if isinstance(order, SendDtls):
+                self._first_flights.handle_sent(client, order.datagrams, _now_ns())
                 self.plane.send_dtls(client, list(order.datagrams))
             else:
                 self.plane.set_srtp_keys(client, order.profile, order.local, order.remote)
@@ -206,9 +212,13 @@ class Mass:
             elif notice.state in ("failed", "closed"):
                 waiting.connected = False
                 self._settle(waiting, f"DTLS {notice.state}: {notice.reason or 'by the server'}")
-        deadline_ns = self._dtls.deadline_ns()
-        if deadline_ns is not None and deadline_ns / 1e9 < self._wait_scope.deadline:
-            self._wait_scope.deadline = deadline_ns / 1e9
+        self._wait_scope.deadline = min(self._wait_scope.deadline, self._deadline_s())
+
+    def _deadline_s(self) -> float:
+        dtls_ns = self._dtls.deadline_ns()
+        return (
+            min(math.inf if dtls_ns is None else dtls_ns, self._first_flights.deadline_ns()) / 1e9
+        )
 
     @staticmethod
     def _settle(waiting: _Waiting, reason: str) -> None:

@@ -30,6 +30,7 @@ class LitePeer:
         self.checks: list[stun.Message] = []
         self.remotes: list[tuple[str, int]] = []
         self.mute = False
+        self.dtls_drops = 0
         self.dtls: DtlsConnection | None = None
         self.srtp: SrtpSession | None = None
         self.rtp: list[RtpPacket] = []
@@ -75,6 +76,8 @@ class LitePeer:
                 continue
             if datagram[0] < 4:
                 await self._handle_stun(datagram, remote)
+            elif datagram[0] < 64 and self.dtls_drops:
+                self.dtls_drops -= 1
             elif datagram[0] < 64 and self.dtls is not None:
                 self.dtls.handle_datagram(datagram)
                 await self._flush_dtls()

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.commands import Consume
+from protocol.commands import Consume, Priority
 from protocol.ids import EntityId, PeerId
 from protocol.rtp_parameters import RtpCapabilities
 
@@ -28,6 +28,7 @@ class _ConsumeRead(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc
     transport: EntityId
     producer: EntityId
     rtp_capabilities: msgspec.Raw
+    priority: Priority = 1
 
 
 _decode = msgspec.msgpack.Decoder(RtpCapabilities).decode
@@ -64,4 +65,5 @@ def decode_consume(data: bytes) -> Consume:
         transport=read.transport,
         producer=read.producer,
         rtp_capabilities=_read(bytes(read.rtp_capabilities)),
+        priority=read.priority,
     )

@@ -32,6 +32,8 @@ APP_DATA_DEPTH_MAX = 6
 _INTEGER_MAX = 2**53
 
 Layer = Annotated[int, Meta(ge=0, le=7)]
+Priority = Annotated[int, Meta(ge=1, le=255)]
+"""Of a consumer among those of its transport; higher ones get bandwidth first."""
 
 
 def _check_plain(value: object, depth: int) -> None:
@@ -123,6 +125,7 @@ class Consume(_Command, frozen=True, kw_only=True):
     transport: EntityId
     producer: EntityId
     rtp_capabilities: RtpCapabilities
+    priority: Priority = 1
 
 
 class _TransportCommand(_Command, frozen=True, kw_only=True):
@@ -201,6 +204,12 @@ class SetPreferredLayers(_ConsumerCommand, frozen=True, kw_only=True):
     temporal_layer: Layer | None = None
 
 
+class SetPriority(_ConsumerCommand, frozen=True, kw_only=True):
+    """How much a consumer matters beside the others of its transport. Sound comes before all."""
+
+    priority: Priority
+
+
 class QueryTransport(_TransportCommand, frozen=True, kw_only=True):
     """`getStats` of a transport. Answered by `StatsReport`."""
 
@@ -231,6 +240,7 @@ Command = (
     | CloseConsumer
     | RequestConsumerKeyFrame
     | SetPreferredLayers
+    | SetPriority
     | QueryTransport
     | QueryProducer
     | QueryConsumer

@@ -397,6 +397,12 @@ class ConsumerLayersPreferred(_Event, frozen=True, kw_only=True):
     temporal_layer: int | None
 
 
+class ConsumerPrioritized(_Event, frozen=True, kw_only=True):
+    """The viewer said how much it matters beside its transport's other consumers, 1 to 255."""
+
+    priority: int
+
+
 class ConsumerLayersChanged(_Event, frozen=True, kw_only=True, omit_defaults=True):
     """The plane sends these layers now; None: nothing."""
 
@@ -485,6 +491,7 @@ ConsumerEvent = (
     | ConsumerPaused
     | ConsumerResumed
     | ConsumerLayersPreferred
+    | ConsumerPrioritized
     | ConsumerLayersChanged
     | ConsumerScored
     | ConsumerFreezeChanged

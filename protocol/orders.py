@@ -182,6 +182,7 @@ class SetConsumer(_Order, frozen=True, kw_only=True):
     `spatial_layer` and `temporal_layer` are the highest wanted ones (None: the
     highest there is). While `paused`, nothing is sent; when it ends, the plane
     asks for a keyframe and resumes with it, without a gap in sequence numbers.
+    Of the transport's bandwidth, videos of higher `priority` (1 to 255) get theirs first.
     """
 
     consumer: str
@@ -197,6 +198,7 @@ class SetConsumer(_Order, frozen=True, kw_only=True):
     paused: bool = False
     spatial_layer: int | None = None
     temporal_layer: int | None = None
+    priority: int = 1
 
 
 Row = SetTransport | SetProducer | SetConsumer
@@ -389,6 +391,8 @@ class StreamStats(_Part, frozen=True, kw_only=True):
     """Over the last second."""
     spatial_layer: int | None = None
     temporal_layer: int | None = None
+    priority: int | None = None
+    """Of a consumer."""
 
 
 class TransportStats(_Part, frozen=True, kw_only=True):

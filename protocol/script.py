@@ -100,6 +100,7 @@ class Watch(_Action, frozen=True, kw_only=True):
     """Codecs that the client could take, in lower case."""
     rtp_capabilities: RtpCapabilities | None = None
     """What to send instead of one's own, where that was refused."""
+    priority: int = 1
 
 
 class Ask(_Action, frozen=True, kw_only=True):

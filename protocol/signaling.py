@@ -92,6 +92,7 @@ _METHODS: dict[str, type[Struct]] = {
     "closeConsumer": commands.CloseConsumer,
     "requestKeyFrame": commands.RequestConsumerKeyFrame,
     "setPreferredLayers": commands.SetPreferredLayers,
+    "setPriority": commands.SetPriority,
 }
 _STATS: dict[str, type[Struct]] = {
     "transport": commands.QueryTransport,

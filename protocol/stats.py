@@ -105,6 +105,7 @@ def _stream(stream: StreamStats) -> dict[str, Any]:
             payloadType=stream.payload_type,
             spatialLayer=stream.spatial_layer,
             temporalLayer=stream.temporal_layer,
+            priority=stream.priority,
         ),
     }
 

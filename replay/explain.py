@@ -270,6 +270,7 @@ _SENTENCES: dict[str, _Tell] = {
     "CloseConsumer": _form("Peer {peer} asked to close consumer {consumer}"),
     "RequestConsumerKeyFrame": _form("Peer {peer} asked for a keyframe for consumer {consumer}"),
     "SetPreferredLayers": _form("Peer {peer} chose layers for consumer {consumer}"),
+    "SetPriority": _form("Peer {peer} gave consumer {consumer} the priority {priority}"),
     "QueryTransport": _form("Peer {peer} asked for statistics of transport {transport}"),
     "QueryProducer": _form("Peer {peer} asked for statistics of producer {producer}"),
     "QueryConsumer": _form("Peer {peer} asked for statistics of consumer {consumer}"),
@@ -380,6 +381,9 @@ _SENTENCES: dict[str, _Tell] = {
     "ConsumerPaused": _by_viewer("paused"),
     "ConsumerResumed": _by_viewer("resumed"),
     "ConsumerLayersPreferred": _preferred,
+    "ConsumerPrioritized": _form(
+        "{about} has the priority {priority} among the consumers of its transport"
+    ),
     "ConsumerLayersChanged": _layers,
     "ConsumerScored": _form("Consumer {consumer} of peer {peer} has the score {score} of 10"),
     "ConsumerFreezeChanged": lambda value, _about: (

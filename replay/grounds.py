@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.core.consumer import ConsumerState
 from protocol import events
 from protocol.envelope import Envelope
 from protocol.ids import producer_address, transport_address
@@ -24,7 +25,8 @@ def grounds(history: History, envelope: Envelope) -> str | None:
     if envelope.kind != "event" or envelope.type != events.ConsumerLayersChanged.__name__:
         return None
     try:
-        layer = event_of(envelope).spatial_layer
+        event = event_of(envelope)
+        layer, reason = event.spatial_layer, event.reason
         states: Any = history.at(envelope.position - 1).states
     except LogNotUnderstood:
         return None
@@ -33,6 +35,8 @@ def grounds(history: History, envelope: Envelope) -> str | None:
         return None
     producer = states.get(producer_address(consumer.row.producer))
     transport = states.get(transport_address(consumer.row.transport))
+    if reason == "bandwidth":
+        return _short(consumer, states)
     if layer is None:
         return _nothing(consumer, producer, transport)
     wanted = consumer.preferred_spatial_layer
@@ -46,6 +50,29 @@ def grounds(history: History, envelope: Envelope) -> str | None:
         return f"its viewer wants at most layer {wanted}, and a keyframe of layer {layer} came"
     scores = "" if producer is None or not producer.scores else f"; scores {producer.scores}"
     return f"layer {before} does not flow any more, and a keyframe of layer {layer} came{scores}"
+
+
+def _short(consumer: Any, states: Any) -> str:
+    """Its transport carries no more: who is served before it."""
+    beside = [
+        other
+        for other in states.values()
+        if isinstance(other, ConsumerState)
+        and other is not consumer
+        and other.row is not None
+        and other.row.transport == consumer.row.transport
+        and other.row.kind == "video"
+        and not (other.viewer_paused or other.producer_paused)
+    ]
+    told = f"its priority is {consumer.priority}"
+    if not beside:
+        return f"{told}, and no other video shares its transport"
+    higher = sum(other.priority > consumer.priority for other in beside)
+    equal = sum(other.priority == consumer.priority for other in beside)
+    lower = len(beside) - higher - equal
+    counts = ((higher, "higher"), (equal, "the same"), (lower, "lower"))
+    others = ", ".join(f"{rank} of {count}" for count, rank in counts if count)
+    return f"{told}; that of the other videos of its transport is {others}"
 
 
 def _nothing(consumer: Any, producer: Any, transport: Any) -> str:

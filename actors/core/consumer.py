@@ -22,6 +22,7 @@ from protocol.commands import (
     RequestConsumerKeyFrame,
     ResumeConsumer,
     SetPreferredLayers,
+    SetPriority,
 )
 from protocol.ids import ROOM, consumer_address
 from protocol.messages import ChildClosed, Close, FaultNoticed, OpenConsumer, ProducerPauseChanged
@@ -40,6 +41,8 @@ class ConsumerState(Struct, kw_only=True):
     producer_paused: bool = False
     preferred_spatial_layer: int | None = None
     preferred_temporal_layer: int | None = None
+    priority: int = 1
+    """Among the consumers of its transport, 1 to 255."""
     spatial_layer: int | None = None
     temporal_layer: int | None = None
     score: int | None = None
@@ -56,6 +59,7 @@ _COMMANDS = (
     CloseConsumer,
     RequestConsumerKeyFrame,
     SetPreferredLayers,
+    SetPriority,
     QueryConsumer,
 )
 
@@ -152,6 +156,8 @@ def _command(state: ConsumerState, consumer: str, command: Any) -> Decision:
                 spatial_layer=spatial, temporal_layer=temporal
             )
             return Decision((preferred,), (done,))
+        case SetPriority(priority=priority) if priority != state.priority:
+            return Decision((events.ConsumerPrioritized(priority=priority),), (done,))
         case QueryConsumer():
             return Decision(effects=(_stats(state),))
         case _:
@@ -179,6 +185,7 @@ def _evolve(state: ConsumerState, event: Any) -> ConsumerState:
         case events.ConsumerOpened():
             state.peer = event.peer
             state.row = event.row
+            state.priority = event.row.priority
             state.producer_paused = event.producer_paused
         case events.ConsumerPaused(by="viewer"):
             state.viewer_paused = True
@@ -191,6 +198,8 @@ def _evolve(state: ConsumerState, event: Any) -> ConsumerState:
         case events.ConsumerLayersPreferred():
             state.preferred_spatial_layer = event.spatial_layer
             state.preferred_temporal_layer = event.temporal_layer
+        case events.ConsumerPrioritized(priority=priority):
+            state.priority = priority
         case events.ConsumerLayersChanged():
             state.spatial_layer = event.spatial_layer
             state.temporal_layer = event.temporal_layer
@@ -210,6 +219,7 @@ def _rows(state: ConsumerState) -> tuple[Row, ...]:
             paused=state.viewer_paused or state.producer_paused,
             spatial_layer=state.preferred_spatial_layer,
             temporal_layer=state.preferred_temporal_layer,
+            priority=state.priority,
         ),
     )
 

@@ -347,6 +347,7 @@ def _consume(state: RoomState, command: Consume, context: Context) -> Decision |
         kind=source.kind,
         rtp_parameters=parameters,
         paused=True,
+        priority=command.priority,
     )
     opening = OpenConsumer(
         peer=command.peer,

@@ -252,6 +252,7 @@ class DrivenPeer:
             "transport": known,
             "producer": producer,
             "rtpCapabilities": msgspec.to_builtins(capabilities),
+            "priority": action.priority,
         }
         consumed = msgspec.convert(await self._request("consume", data), Consumed)
         self.figures.consumers += 1

@@ -88,6 +88,7 @@ def consumer_row(
     paused: bool = False,
     spatial_layer: int | None = None,
     temporal_layer: int | None = None,
+    priority: int = 1,
 ) -> SetConsumer:
     """Return the row of a consumer, whose `rtp_parameters` are those of `consumer_parameters`."""
     (encoding,) = rtp_parameters.encodings
@@ -110,6 +111,7 @@ def consumer_row(
         paused=paused,
         spatial_layer=spatial_layer,
         temporal_layer=temporal_layer,
+        priority=priority,
     )
 
 

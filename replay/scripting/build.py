@@ -361,6 +361,7 @@ class Builder:
                     producer=command.producer,
                     mime_types=tuple(sorted({c.mime_type.lower() for c in capabilities.codecs})),
                     rtp_capabilities=capabilities if raw else None,
+                    priority=command.priority,
                 )
         return _ask(command)
 
@@ -419,6 +420,8 @@ def _ask(command: Any) -> script.Action:
         data["spatialLayer"] = command.spatial_layer
         if command.temporal_layer is not None:
             data["temporalLayer"] = command.temporal_layer
+    if isinstance(command, commands.SetPriority):
+        data["priority"] = command.priority
     method = METHOD_OF[type(command).__name__]
     return script.Ask(method=method, thing=kind, label=str(label), data=data)
 

@@ -122,6 +122,7 @@ def test_a_shared_screen_is_large(studio: Studio) -> None:
     )
     assert "Ann\N{RIGHT SINGLE QUOTATION MARK}s screen" in seats(bob)
     studio.shot(bob, "screen")
+    wait_asked(bob, "setPriority", 1)
     ann.page.click("#share")
     bob.wait("document.querySelectorAll('.seat.is-screen').length === 0")
 

@@ -22,6 +22,7 @@ from protocol.commands import (
     ResumeConsumer,
     ResumeProducer,
     SetPreferredLayers,
+    SetPriority,
 )
 from protocol.messages import EvictPeer
 from protocol.notices import (
@@ -126,6 +127,7 @@ async def simulcast(stage: Stage, _: trio.Nursery) -> None:
         LayersChanged(consumer=consumer, spatial_layer=None, temporal_layer=None),
     )
     await stage.met(SetPreferredLayers(peer=viewer.peer, consumer=consumer, spatial_layer=2))
+    await stage.met(SetPriority(peer=viewer.peer, consumer=consumer, priority=200))
     await stage.met(SetPreferredLayers(peer=viewer.peer, consumer=consumer, spatial_layer=2))
 
 

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from protocol import codec, events
-from protocol.commands import PauseConsumer, ResumeConsumer, SetPreferredLayers
+from protocol.commands import PauseConsumer, ResumeConsumer, SetPreferredLayers, SetPriority
 from protocol.envelope import Draft, genesis, seal
 from protocol.ids import ROOM, transport_address
 from protocol.messages import PlaneStarted, SocketEnd, SocketLost
@@ -264,8 +264,10 @@ def test_layers_are_told_with_their_grounds(tmp_path):
     producer = session.states[f"consumer/{consumer}"].row.producer
     told = []
 
-    def layer(spatial, said):
-        shown = LayersChanged(consumer=consumer, spatial_layer=spatial, temporal_layer=None)
+    def layer(spatial, said, reason=None):
+        shown = LayersChanged(
+            consumer=consumer, spatial_layer=spatial, temporal_layer=None, reason=reason
+        )
         session.to_consumer(consumer, shown)
         told.append((session.position, said))
 
@@ -279,6 +281,8 @@ def test_layers_are_told_with_their_grounds(tmp_path):
     layer(0, "its viewer wants at most layer 0, and a keyframe of layer 0 came")
     session.ask(PauseConsumer(peer=peer, consumer=consumer))
     layer(None, "its viewer paused it")
+    session.ask(SetPriority(peer=peer, consumer=consumer, priority=4))
+    layer(None, "its priority is 4, and no other video shares its transport", "bandwidth")
     session.ask(ResumeConsumer(peer=peer, consumer=consumer))
     layer(0, "a keyframe of layer 0 came, with which it can begin; its viewer wants at most 0")
     session.to_producer(producer, ProducerActivityChanged(producer=producer, active=False))

@@ -133,6 +133,8 @@ async def test_a_join_with_wrong_data_is_refused(data):
         ("produce", {"transport": "t", "kind": "text", "rtpParameters": {"codecs": []}}),
         ("consume", {"transport": "t", "producer": 5, "rtpCapabilities": {}}),
         ("setPreferredLayers", {"consumer": "c", "spatialLayer": -1}),
+        ("setPriority", {"consumer": "c", "priority": 256}),
+        ("setPriority", {"priority": 1}),
         ("getStats", {}),
         ("getStats", {"transport": "t", "producer": "d"}),
         ("pauseProducer", {"producer": ""}),

@@ -334,11 +334,15 @@ class World:
                 ]
                 command = self.random.choice(kinds)(peer=peer, consumer=pick(person.consumers))
             case 16:
-                command = commands.SetPreferredLayers(
-                    peer=peer,
-                    consumer=pick(person.consumers),
-                    spatial_layer=self.random.randrange(3),
-                )
+                consumer = pick(person.consumers)
+                if self.random.random() < 0.3:
+                    priority = self.random.randrange(1, 256)
+                    command = commands.SetPriority(peer=peer, consumer=consumer, priority=priority)
+                else:
+                    layer = self.random.randrange(3)
+                    command = commands.SetPreferredLayers(
+                        peer=peer, consumer=consumer, spatial_layer=layer
+                    )
             case 17:
                 command = commands.QueryTransport(peer=peer, transport=pick(person.transports))
             case _:

@@ -18,6 +18,7 @@ from protocol.commands import (
     RequestConsumerKeyFrame,
     ResumeConsumer,
     SetPreferredLayers,
+    SetPriority,
 )
 from protocol.ids import ROOM, consumer_address
 from protocol.messages import (
@@ -56,7 +57,8 @@ RESUME, PAUSE, CLOSE, KEY_FRAME, QUERY = (
     )
 )
 PREFER = SetPreferredLayers(peer="p1", consumer="c1", spatial_layer=1, temporal_layer=2)
-COMMANDS = [RESUME, PAUSE, CLOSE, KEY_FRAME, QUERY, PREFER]
+PRIORITIZE = SetPriority(peer="p1", consumer="c1", priority=9)
+COMMANDS = [RESUME, PAUSE, CLOSE, KEY_FRAME, QUERY, PREFER, PRIORITIZE]
 MESSAGES = [
     ProducerPauseChanged(producer="p", paused=True),
     LayersChanged(consumer="c1", spatial_layer=0, temporal_layer=1),
@@ -164,6 +166,26 @@ def test_preferred_layers_change_the_row() -> None:
         )
     )
     assert (row.spatial_layer, row.temporal_layer) == (1, None)
+
+
+def test_a_priority_changes_the_row() -> None:
+    assert row_of(given(CONSUMER, OPENED)).priority == 1
+    after = (
+        given(CONSUMER, OPENED)
+        .when(PRIORITIZE)
+        .then(events.ConsumerPrioritized(priority=9), Reply(Done()))
+    )
+    assert row_of(after).priority == 9
+    after.when(PRIORITIZE).then(Reply(Done()))
+    assert row_of(after.when(PREFER).after).priority == 9
+
+
+def test_it_begins_with_the_priority_that_it_was_asked_for_with() -> None:
+    opening = msgspec.structs.replace(OPEN, row=msgspec.structs.replace(ROW, priority=7))
+    after = given(CONSUMER).when(opening).after
+    assert row_of(after).priority == 7
+    least = SetPriority(peer="p1", consumer="c1", priority=1)
+    after.when(least).then(events.ConsumerPrioritized(priority=1), Reply(Done()))
 
 
 def test_layers_that_are_sent_are_kept() -> None:

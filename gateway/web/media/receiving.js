@@ -116,7 +116,7 @@ export class Receiving {
     });
     if (link !== this.#link) throw new SignalingError('transport_closed');
     const { type } = answer;
-    this.#held.set(producer, { consumer, type, resumed: false, unseen: false, layer: null });
+    this.#held.set(producer, { consumer, type, resumed: false, unseen: false, layer: null, priority: 1 });
   }
 
   /** One request at a time; the newest view wins. */
@@ -137,7 +137,7 @@ export class Receiving {
     }
   }
 
-  async #meetView(held, { seen, height_px }) {
+  async #meetView(held, { seen, height_px, priority = 1 }) {
     const consumer = held.consumer.id;
     if (seen === held.unseen) {
       await this.#request(seen ? 'resumeConsumer' : 'pauseConsumer', { consumer });
@@ -147,6 +147,10 @@ export class Receiving {
     if (seen && held.type !== 'simple' && layer !== held.layer) {
       await this.#request('setPreferredLayers', { consumer, spatialLayer: layer });
       held.layer = layer;
+    }
+    if (seen && priority !== held.priority) {
+      await this.#request('setPriority', { consumer, priority });
+      held.priority = priority;
     }
   }
 

@@ -4,6 +4,7 @@
  * @typedef {object} View
  * @property {boolean} seen whether any of it is on the screen
  * @property {number} height_px of the screen's own pixels
+ * @property {number} [priority] among all that is seen, 1 to 255: higher ones get bandwidth first
  */
 
 /** Heights of the layers of a 1280x720 camera, from the lowest. */
@@ -16,6 +17,15 @@ const STRETCH = 1.2;
 export function layerFor(height_px) {
   const layer = LAYER_HEIGHTS_PX.findIndex((height) => height_px <= height * STRETCH);
   return layer < 0 ? LAYER_HEIGHTS_PX.length - 1 : layer;
+}
+
+/** What the large picture, and a shared screen, are worth beside the others. */
+const PRIORITIES = { large: 3, screen: 2, other: 1 };
+
+/** The priority of a picture. */
+export function priorityFor(large, screen) {
+  if (large) return PRIORITIES.large;
+  return screen ? PRIORITIES.screen : PRIORITIES.other;
 }
 
 /**

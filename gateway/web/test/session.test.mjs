@@ -393,3 +393,17 @@ test('a picture that is seen again before its pause was answered is sent again',
   await again;
   assert.equal(sfu.count('resumeConsumer'), resumed + 1);
 });
+
+test('a picture that matters more is said to, once', async (t) => {
+  const { sfu, session, ids } = await watching(t);
+  const [video] = ids;
+  sfu.handlers.set('setPriority', () => ({}));
+  const asked = sfu.nextRequest('setPriority');
+  session.view(new Map([[video, { seen: true, height_px: 720, priority: 3 }]]));
+  assert.equal((await asked).data.priority, 3);
+  session.view(new Map([[video, { seen: true, height_px: 720, priority: 3 }]]));
+  const again = sfu.nextRequest('setPriority');
+  session.view(new Map([[video, { seen: true, height_px: 720, priority: 1 }]]));
+  assert.equal((await again).data.priority, 1);
+  assert.equal(sfu.count('setPriority'), 2);
+});

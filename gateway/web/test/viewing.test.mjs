@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { arrange, layerFor, spotlight } from '../media/viewing.js';
+import { arrange, layerFor, priorityFor, spotlight } from '../media/viewing.js';
 
 test('a picture gets the layer of its height, stretched a little at most', () => {
   assert.deepEqual([1, 180, 216, 217, 432, 433, 2000].map(layerFor), [0, 0, 0, 1, 1, 2, 2]);
@@ -17,6 +17,12 @@ test('pictures are arranged as large as they fit', () => {
     assert.ok(width_px > 0 && columns * width_px + (columns - 1) * 10 <= 1000);
     assert.ok((rows * width_px * 9) / 16 + (rows - 1) * 10 <= 700);
   }
+});
+
+test('the large picture comes before a shared screen, and that before the others', () => {
+  assert.ok(priorityFor(true, false) > priorityFor(false, true));
+  assert.ok(priorityFor(false, true) > priorityFor(false, false));
+  assert.equal(priorityFor(false, false), 1);
 });
 
 const seat = (peer, more = {}) => ({ key: `${peer}-camera`, peer, screen: false, self: false, ...more });

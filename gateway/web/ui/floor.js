@@ -6,7 +6,7 @@
  *         `pin`     (key) a seat was pressed
  */
 import { Emitter } from '../core/emitter.js';
-import { arrange } from '../media/viewing.js';
+import { arrange, priorityFor } from '../media/viewing.js';
 import { labels } from '../words.js';
 import { h, icon, setText } from './dom.js';
 import { holdTracks, tryToPlay } from './playing.js';
@@ -62,10 +62,12 @@ export class Floor extends Emitter {
   /** How each picture is seen, by its producer. */
   get views() {
     const views = new Map();
-    for (const { element, info, onScreen } of this.#seats.values()) {
+    for (const [key, { element, info, onScreen }] of this.#seats) {
       if (info.self || !info.video) continue;
       const height_px = element.clientHeight * devicePixelRatio;
-      views.set(info.video, { seen: onScreen && !document.hidden, height_px });
+      const view = { seen: onScreen && !document.hidden, height_px };
+      const large = key === this.#main && this.#seats.size > 1;
+      views.set(info.video, { ...view, priority: priorityFor(large, info.screen) });
     }
     return views;
   }

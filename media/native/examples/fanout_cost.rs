@@ -142,6 +142,7 @@ fn consumer(id: &str, transport: &str) -> SetConsumer {
         paused: false,
         spatial_layer: None,
         temporal_layer: None,
+        priority: 1,
     }
 }
 

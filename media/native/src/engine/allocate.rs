@@ -1,8 +1,8 @@
 //! Shares one transport's bandwidth among its consumers. Pure: candidates in, layers out.
 //!
-//! Audio is taken off first. Then each video gets its lowest layers, in the order of priority, and
-//! after that they climb in turns, one step a turn, higher priorities first. What does not fit stays
-//! below, and a video whose lowest layers do not fit is paused.
+//! Audio is taken off first. Then each video gets its lowest layers, in the order of priority. After
+//! that the highest priority climbs as far as it fits, then the next: equal ones in turns, one step a
+//! turn. What does not fit stays below, and a video whose lowest layers do not fit is paused.
 //!
 //! # Hysteresis
 //! What a video has may use all of the estimate; a step above that must fit into [`RAISE_SHARE`] of
@@ -143,32 +143,39 @@ pub(crate) fn allocate(
     for candidate in candidates.iter_mut() {
         candidate.taken = 0;
     }
-    let mut first_round = true;
-    loop {
-        let mut climbed = false;
-        for &place in &order {
-            let candidate = &mut candidates[place];
-            if candidate.taken == candidate.steps.len() {
-                continue;
-            }
-            let next = candidate.taken + 1;
-            let rest_bps = spent_bps - candidate.cost_bps(candidate.taken);
-            let total_bps = rest_bps + candidate.cost_bps(next);
-            let fits = if next <= candidate.held() {
-                total_bps <= estimate_bps
-                    || (next == 1 && total_bps * PAUSE_PERCENT / 100 <= estimate_bps)
-            } else {
-                total_bps <= raise_bps && candidate.memory.may_rise(now_ns)
-            };
-            if fits || (first_round && !may_pause) {
-                candidate.taken = next;
-                spent_bps = total_bps;
-                climbed = true;
-            }
+    let mut climb = |candidate: &mut Candidate, anyway: bool| {
+        if candidate.taken == candidate.steps.len() {
+            return false;
         }
-        first_round = false;
-        if !climbed {
-            break;
+        let next = candidate.taken + 1;
+        let rest_bps = spent_bps - candidate.cost_bps(candidate.taken);
+        let total_bps = rest_bps + candidate.cost_bps(next);
+        let fits = if next <= candidate.held() {
+            total_bps <= estimate_bps
+                || (next == 1 && total_bps * PAUSE_PERCENT / 100 <= estimate_bps)
+        } else {
+            total_bps <= raise_bps && candidate.memory.may_rise(now_ns)
+        };
+        if fits || anyway {
+            candidate.taken = next;
+            spent_bps = total_bps;
+        }
+        fits || anyway
+    };
+    for &place in &order {
+        climb(&mut candidates[place], !may_pause);
+    }
+    let equals =
+        order.chunk_by(|&one, &next| candidates[one].priority == candidates[next].priority);
+    let equals: Vec<&[usize]> = equals.collect();
+    for equal in equals {
+        let mut climbed = true;
+        while climbed {
+            climbed = false;
+            for &place in equal {
+                let candidate = &mut candidates[place];
+                climbed |= candidate.taken > 0 && climb(candidate, false);
+            }
         }
     }
     let lacking = candidates
@@ -227,6 +234,28 @@ mod tests {
         assert_eq!(taken(&all), [1, 2]);
         allocate(S, 140_000, 0, true, &mut all);
         assert_eq!(taken(&all), [0, 1]);
+    }
+
+    #[test]
+    fn the_highest_priority_climbs_to_its_top_before_others_leave_the_lowest() {
+        let rates = [100, 300, 600, 1000];
+        let mut all: Vec<Candidate> = [1, 3, 1, 2]
+            .map(|priority| video(priority, &rates))
+            .to_vec();
+        // Three at the lowest, one at its top.
+        allocate(S, 1_500_000, 0, true, &mut all);
+        assert_eq!(taken(&all), [1, 4, 1, 1]);
+        // Then the next one, as far as it goes.
+        allocate(S, 2_100_000, 0, true, &mut all);
+        assert_eq!(taken(&all), [1, 4, 1, 3]);
+        // What is left goes to equals in turns.
+        allocate(S, 2_800_000, 0, true, &mut all);
+        assert_eq!(taken(&all), [2, 4, 2, 4]);
+        // And in a drought it is paused last.
+        allocate(S, 220_000, 0, true, &mut all);
+        assert_eq!(taken(&all), [0, 1, 0, 1]);
+        allocate(S, 110_000, 0, true, &mut all);
+        assert_eq!(taken(&all), [0, 1, 0, 0]);
     }
 
     #[test]

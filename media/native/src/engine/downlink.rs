@@ -298,7 +298,7 @@ impl Table {
         }
         let numbers_packets = producer.formats[consumer.format].numbers_packets;
         let candidate = Candidate {
-            priority: 1,
+            priority: consumer.row.priority,
             steps,
             memory: consumer.memory,
             taken: 0,

@@ -168,6 +168,7 @@ fn inbound(encoding: &Encoding, place: usize, is_video: bool, now_ns: u64) -> St
         bitrate_bps: encoding.meter.bitrate_bps(now_ns),
         spatial_layer: is_video.then_some(place as u32),
         temporal_layer: None,
+        priority: None,
     }
 }
 
@@ -203,6 +204,7 @@ fn outbound(engine: &Engine, consumer: &Consumer, now_ns: u64) -> StreamStats {
             .current()
             .filter(|_| consumer.is_video())
             .map(u32::from),
-        temporal_layer: None,
+        temporal_layer: consumer.told.and_then(|(_, layer)| layer).map(u32::from),
+        priority: Some(u32::from(consumer.row.priority)),
     }
 }

@@ -169,6 +169,9 @@ pub struct StreamStats {
     /// Temporal layer.
     #[serde(default)]
     pub temporal_layer: Option<u32>,
+    /// Of a consumer.
+    #[serde(default)]
+    pub priority: Option<u32>,
 }
 
 /// A transport's own counters.

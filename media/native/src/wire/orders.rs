@@ -329,6 +329,13 @@ pub struct SetConsumer {
     /// Highest wanted temporal layer; None: the highest there is.
     #[serde(default)]
     pub temporal_layer: Option<u32>,
+    /// 1 to 255: of the transport's bandwidth, videos of higher priority get theirs first.
+    #[serde(default = "least_priority")]
+    pub priority: u8,
+}
+
+fn least_priority() -> u8 {
+    1
 }
 
 /// Takes an entry, and all that hangs on it, out of the table.

@@ -56,6 +56,48 @@ fn four_consumers_share_one_bottleneck_fairly() {
 }
 
 #[test]
+fn the_one_with_priority_gets_more_and_is_paused_last() {
+    let mut stage = Stage::new(4, &RATES_BPS);
+    stage.add_viewer(Ok(Path::new(2_500_000, 25 * MS)));
+    stage.prioritize(0, 2, 9);
+    stage.run(40 * S);
+    let layer = |stage: &Stage, camera, at_s| stage.layer_at(&format!("v0c{camera}"), at_s);
+    let all = |stage: &Stage, at_s| [0, 1, 2, 3].map(|camera| layer(stage, camera, at_s));
+    assert_eq!(layer(&stage, 2, 39.0), Some(2), "{:?}", stage.changes);
+    for camera in [0, 1, 3] {
+        let shown = layer(&stage, camera, 39.0);
+        assert!(
+            shown.is_some() && shown < Some(2),
+            "{:?}",
+            all(&stage, 39.0)
+        );
+    }
+    // Too little for all of them.
+    stage.world.paths[0].capacity_bps = 190_000;
+    stage.run(30 * S);
+    let shown = all(&stage, 69.0);
+    assert!(shown[2].is_some(), "{shown:?} {:?}", stage.changes);
+    assert!(shown.contains(&None), "{shown:?}");
+    let paused = |camera: usize| {
+        let id = format!("v0c{camera}");
+        let mut paused = stage.changes.iter();
+        paused.position(|one| one.1 == id && one.0 > 40 * S && one.2.is_none())
+    };
+    if let Some(last) = paused(2) {
+        let before = [0, 1, 3].map(|camera| paused(camera).is_some_and(|one| one < last));
+        assert_eq!(before, [true; 3], "{:?}", stage.changes);
+    }
+    // The priority passes to another: it climbs instead.
+    stage.world.paths[0].capacity_bps = 2_500_000;
+    stage.prioritize(0, 2, 1);
+    stage.prioritize(0, 0, 255);
+    stage.run(60 * S);
+    assert_eq!(layer(&stage, 0, 129.0), Some(2), "{:?}", stage.changes);
+    assert!(layer(&stage, 2, 129.0) < Some(2), "{:?}", stage.changes);
+    stage.assert_decodable("priority", 0, 400);
+}
+
+#[test]
 fn two_viewers_behind_one_link_both_see_something() {
     let mut stage = Stage::new(1, &RATES_BPS);
     stage.add_viewer(Ok(Path::new(2_000_000, 25 * MS)));

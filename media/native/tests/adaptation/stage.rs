@@ -1,7 +1,7 @@
 //! Cameras, an audio source and viewers behind paths, and what is measured of them.
 
 use _native::wire::notices::Notice;
-use _native::wire::orders::Order;
+use _native::wire::orders::{Order, SetConsumer};
 
 use crate::camera::{self, Camera, FPS};
 use crate::plot::{self, Plot};
@@ -103,6 +103,15 @@ impl Stage {
             ..Series::default()
         });
         place
+    }
+
+    /// Gives a viewer's consumer of a camera another priority.
+    pub(crate) fn prioritize(&mut self, viewer: usize, camera: usize, priority: u8) {
+        let ssrc = VIDEO + 10 * camera as u32;
+        let (id, transport) = (format!("v{viewer}c{camera}"), format!("recv{viewer}"));
+        let row = rows::view(&id, &transport, &format!("cam{camera}"), ssrc);
+        self.world
+            .order(Order::SetConsumer(SetConsumer { priority, ..row }));
     }
 
     /// Seconds since the beginning.

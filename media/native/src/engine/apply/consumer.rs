@@ -94,7 +94,8 @@ fn check_consumer(row: &SetConsumer) -> Result<(), OrderError> {
         && row.mid.len() <= MID_BYTES_MAX
         && row.cname.len() <= TEXT_BYTES_MAX
         && row.header_extensions.iter().all(|one| one.id > 0)
-        && row.rtx_ssrc != Some(row.ssrc);
+        && row.rtx_ssrc != Some(row.ssrc)
+        && row.priority > 0;
     ensure(fits, OrderError::InvalidRow)
 }
 
@@ -261,6 +262,7 @@ fn update_consumer(engine: &mut Engine, now_ns: u64, key: ConsumerKey, row: SetC
     neutral.paused = old.paused;
     neutral.spatial_layer = old.spatial_layer;
     neutral.temporal_layer = old.temporal_layer;
+    neutral.priority = old.priority;
     let look_changed = neutral != old;
     let paused = row.paused;
     if look_changed {

@@ -166,6 +166,7 @@ pub(crate) fn view(id: &str, transport: &str, producer: &str, ssrc: u32) -> SetC
         paused: false,
         spatial_layer: None,
         temporal_layer: None,
+        priority: 1,
     }
 }
 

@@ -157,14 +157,14 @@ fn drain(engine: &mut Engine) -> (usize, usize) {
     counts
 }
 
-fn incoming() -> Vec<Vec<u8>> {
+fn incoming(burst: usize) -> Vec<Vec<u8>> {
     let outbound = Outbound::new(Profile::AeadAes128Gcm, &[2; 16], &[2; 12]).expect("fits");
     let mut stream = OutboundStream::new();
     let packet = |number: usize| {
         let sequence = 1000 + number as u64;
         let mut packet = vec![0x90, 96];
         packet.extend((sequence as u16).to_be_bytes());
-        packet.extend((number as u32 * 300).to_be_bytes());
+        packet.extend(((number / burst) as u32 * 3000).to_be_bytes());
         packet.extend(SSRC.to_be_bytes());
         packet.extend([0xbe, 0xde, 0, 3, 0x10, b'0', 0x22, 1, 2, 3, 0x31]);
         packet.extend((number as u16).to_be_bytes());
@@ -204,7 +204,7 @@ fn main() {
             Order::SetConsumer(consumer(&format!("c{viewer}"), &transport)),
         );
     }
-    let packets = incoming();
+    let packets = incoming(burst);
     let (mut datagrams, mut transmits) = (0, 0);
     let mut best = f64::INFINITY;
     let mut now_ns = 10 * MS;

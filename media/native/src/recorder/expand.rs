@@ -12,7 +12,8 @@
 //! ```
 
 use super::page::{
-    HEAD_BYTES, LOST, NEXT, OUT, PACKET, PageHead, Ring, STREAM, STREAMS, Slab, TIME,
+    HEAD_BYTES, LOST, MARKED, MORE, NEXT, NUMBERED, OUT, PACKET, PADDED, PageHead, Ring, SHORT,
+    SHORT_BYTES, STEPS, STREAM, STREAM_BYTES, STREAMS, Slab, TIME, TURNS,
 };
 use super::{CAPTURE_MAX, Class};
 
@@ -65,94 +66,149 @@ impl Ring {
 #[derive(Clone, Copy, Default)]
 struct Stream {
     header: [u8; 12],
+    length: u16,
+    step: u16,
+    marks: u8,
 }
 
-fn expand_page(head: PageHead, bytes: &[u8], entries: &mut Vec<Entry>) {
-    let mut at_us = head.base_us;
-    let mut streams = [Stream::default(); STREAMS];
-    let mut transport_cc = 0_u16;
-    let mut rest = bytes;
-    while let Some(record) = rest.first_chunk::<HEAD_BYTES>() {
-        let (kind, second) = (record[0], record[1]);
-        let short = |at: usize| u16::from_le_bytes([record[at], record[at + 1]]);
-        let mut used = HEAD_BYTES;
-        if kind == TIME {
-            at_us += u64::from(u32::from_le_bytes([
-                record[4], record[5], record[6], record[7],
-            ]));
-            rest = &rest[used..];
-            continue;
+impl Stream {
+    /// Goes on to the next packet; its number, timestamp, length and marks.
+    fn advance(&mut self, step: u16, length: u16, marks: u8) {
+        let header = &mut self.header;
+        let sequence = u16::from_be_bytes([header[2], header[3]]).wrapping_add(1);
+        let timestamp = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+        let timestamp = timestamp.wrapping_add(u32::from(step));
+        header[1] = (header[1] & 0x7F) | if marks & MARKED == 0 { 0 } else { 0x80 };
+        header[2..4].copy_from_slice(&sequence.to_be_bytes());
+        header[4..8].copy_from_slice(&timestamp.to_be_bytes());
+        if step != 0 {
+            self.step = step;
         }
-        at_us += u64::from(short(4));
-        if kind == LOST {
-            let leaving = entries
-                .iter_mut()
-                .rev()
-                .filter(|one| one.out && one.reason == 0);
-            leaving
-                .take(usize::from(short(2)))
-                .for_each(|one| one.reason = second);
-            rest = &rest[used..];
-            continue;
-        }
-        let mut entry = Entry {
-            at_us,
+        (self.length, self.marks) = (length, marks);
+    }
+}
+
+/// What reading a page has come to.
+struct Page {
+    at_us: u64,
+    streams: [Stream; STREAMS],
+    /// The stream of the last forwarded packet.
+    place: usize,
+    transport_cc: u16,
+}
+
+impl Page {
+    /// The forwarded packet that the last record tells of.
+    fn forwarded(&self) -> Entry {
+        let stream = &self.streams[self.place];
+        Entry {
+            at_us: self.at_us,
             class: Class::Rtp,
             out: true,
             reason: 0,
-            length: short(2),
-            transport_cc: None,
-            captured: Vec::new(),
-        };
-        let place = usize::from(kind & 0x03);
-        match kind & 0xC0 {
-            PACKET => {
-                let captured = usize::from(record[6]).min(CAPTURE_MAX);
-                // RTCP keeps the room that its protected form would have taken.
-                let kept = match Class::from_code(kind & 0x07) {
-                    Some(Class::Rtcp) if kind & OUT == 0 => {
-                        usize::from(entry.length).min(CAPTURE_MAX)
-                    }
-                    Some(_) => captured,
-                    None => return,
-                };
-                used += kept.next_multiple_of(4);
-                let Some(bytes) = rest.get(HEAD_BYTES..HEAD_BYTES + captured) else {
-                    return;
-                };
-                entry.class = Class::from_code(kind & 0x07).expect("looked at before");
-                entry.out = kind & OUT != 0;
-                entry.reason = second;
-                entry.captured = bytes.to_vec();
-            }
-            STREAM => {
-                used += 16;
-                let Some(header) = rest.get(HEAD_BYTES..HEAD_BYTES + 12) else {
-                    return;
-                };
-                streams[place].header.copy_from_slice(header);
-                transport_cc = short(6);
-            }
-            NEXT => {
-                let header = &mut streams[place].header;
-                let sequence = u16::from_be_bytes([header[2], header[3]]).wrapping_add(1);
-                let timestamp = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
-                header[0] = second;
-                header[1] = (header[1] & 0x7F) | (kind & 0x08) << 4;
-                header[2..4].copy_from_slice(&sequence.to_be_bytes());
-                header[4..8]
-                    .copy_from_slice(&timestamp.wrapping_add(u32::from(short(6))).to_be_bytes());
-                transport_cc = transport_cc.wrapping_add(1);
-            }
-            _ => return,
+            length: stream.length,
+            transport_cc: (stream.marks & NUMBERED != 0).then_some(self.transport_cc),
+            captured: stream.header.to_vec(),
         }
-        if kind & 0xC0 != PACKET {
-            entry.captured = streams[place].header.to_vec();
-            entry.transport_cc = (kind & 0x04 != 0).then_some(transport_cc);
+    }
+
+    /// The next packet of the stream at a place.
+    fn advance(&mut self, place: u8, step: u16, length: u16, marks: u8) -> Entry {
+        self.place = usize::from(place & 0x03);
+        self.streams[self.place].advance(step, length, marks);
+        if marks & NUMBERED != 0 {
+            self.transport_cc = self.transport_cc.wrapping_add(1);
         }
-        entries.push(entry);
-        let Some(next) = rest.get(used..) else { return };
-        rest = next;
+        self.forwarded()
+    }
+}
+
+fn expand_page(head: PageHead, bytes: &[u8], entries: &mut Vec<Entry>) {
+    let mut page = Page {
+        at_us: head.base_us,
+        streams: [Stream::default(); STREAMS],
+        place: 0,
+        transport_cc: 0,
+    };
+    let mut rest = bytes;
+    while let Some(used) = expand_record(&mut page, rest, entries) {
+        rest = &rest[used..];
+    }
+}
+
+/// Reads one record; its length, or None at the end.
+fn expand_record(page: &mut Page, rest: &[u8], entries: &mut Vec<Entry>) -> Option<usize> {
+    let &[kind, second, third, fourth] = rest.first_chunk::<SHORT_BYTES>()?;
+    let delta = u16::from_le_bytes([third, fourth]);
+    match kind & 0xF0 {
+        MORE => {
+            let stream = page.streams[page.place];
+            for _ in 0..second {
+                entries.push(page.advance(page.place as u8, 0, stream.length, stream.marks));
+            }
+            return Some(SHORT_BYTES);
+        }
+        short if short & !(STEPS | TURNS) == SHORT => {
+            page.at_us += u64::from(delta);
+            let stream = &mut page.streams[usize::from(kind & 0x03)];
+            if kind & TURNS != 0 {
+                stream.header[0] ^= PADDED;
+            }
+            let step = if kind & STEPS == 0 { 0 } else { stream.step };
+            let length = stream.length.wrapping_add_signed(i16::from(second as i8));
+            entries.push(page.advance(kind, step, length, kind));
+            return Some(SHORT_BYTES);
+        }
+        _ => {}
+    }
+    let record = rest.first_chunk::<HEAD_BYTES>()?;
+    let short = |at: usize| u16::from_le_bytes([record[at], record[at + 1]]);
+    if kind == TIME {
+        let delta_us = u32::from_le_bytes([record[4], record[5], record[6], record[7]]);
+        page.at_us += u64::from(delta_us);
+        return Some(HEAD_BYTES);
+    }
+    page.at_us += u64::from(short(4));
+    if kind == LOST {
+        let leaving = entries.iter_mut().rev();
+        let leaving = leaving.filter(|one| one.out && one.reason == 0);
+        let lost = leaving.take(usize::from(short(2)));
+        lost.for_each(|one| one.reason = second);
+        return Some(HEAD_BYTES);
+    }
+    match kind & 0xC0 {
+        PACKET => {
+            let captured = usize::from(record[6]).min(CAPTURE_MAX);
+            let bytes = rest.get(HEAD_BYTES..HEAD_BYTES + captured)?;
+            entries.push(Entry {
+                at_us: page.at_us,
+                class: Class::from_code(kind & 0x07)?,
+                out: kind & OUT != 0,
+                reason: second,
+                length: short(2),
+                transport_cc: None,
+                captured: bytes.to_vec(),
+            });
+            let used = HEAD_BYTES + 4 * usize::from(record[7]);
+            (used <= rest.len()).then_some(used)
+        }
+        STREAM => {
+            let header = rest.get(HEAD_BYTES..STREAM_BYTES)?;
+            page.place = usize::from(kind & 0x03);
+            let stream = &mut page.streams[page.place];
+            stream.header.copy_from_slice(header);
+            (stream.length, stream.step, stream.marks) = (short(2), 0, kind & NUMBERED);
+            page.transport_cc = short(6);
+            entries.push(page.forwarded());
+            Some(STREAM_BYTES)
+        }
+        NEXT => {
+            let place = usize::from(kind & 0x03);
+            page.streams[place].header[0] = second;
+            entries.push(page.advance(kind, short(6), short(2), kind));
+            Some(HEAD_BYTES)
+        }
+        _ => None,
     }
 }
 

@@ -1,17 +1,21 @@
 //! The flight recorder: the headers of the last packets of each transport, in and out.
 //!
 //! It is always on, so what it costs a packet is all that counts. One slab of memory a worker is
-//! cut into pages; a transport writes records into its current page and takes the next page of the
-//! slab, round and round, when it is full. That page is the oldest of all, whosever it was: nobody
-//! is told, for pages bear serial numbers, and a transport's older pages are found by links that
-//! hold only as long as the serial does. So nothing is allocated, searched or freed.
+//! cut into pages; a transport writes records into its current page and takes another one when it is
+//! full: one that its owner left longer ago than recordings reach back, or one that was never
+//! written, and only when there are no more of those the one that was left first of all. So memory
+//! grows with what is to be kept, up to a bound. Nobody is told that a page of his is gone, for pages
+//! bear serial numbers, and a transport's older pages are found by links that hold only as long as
+//! the serial does: nothing is allocated or searched.
 //!
 //! # Records
 //! A packet that comes in, and whatever goes out that is no forwarded media, takes 8 bytes and what
-//! is captured of it. A forwarded packet, of which there are a thousand times more, takes 8 bytes
-//! in all where it follows the stream's last one as expected (the next sequence number, the same
-//! payload type, the next transport-wide number), and 24 bytes where it does not. Each page can be
-//! read by itself. [`Ring::expand`] turns the records into [`Entry`]s when a recording is frozen.
+//! is captured of it. Of forwarded packets there are a thousand times more. Most follow their stream's
+//! last one as expected: the next sequence number, the same payload type, the next transport-wide
+//! number. One that differs from it by a few bytes of length, and in its timestamp by as much as usual
+//! or not at all (padded or not), takes 4 bytes; packets that are alike and leave together, as most of a frame do, take
+//! 4 bytes in all; anything else that follows takes 8. One that does not follow takes 20. Each page
+//! can be read by itself. [`Ring::expand`] turns the records into [`Entry`]s when a recording is frozen.
 //!
 //! # What is captured, and what never is
 //! Of RTP the header with its extensions, of RTCP the compound after decryption, each up to

@@ -1,5 +1,6 @@
 //! The slab, its pages, and the records that a transport writes into them.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::{CAPTURE_MAX, Class, PAGE_BYTES, address_bytes};
@@ -7,15 +8,34 @@ use super::{CAPTURE_MAX, Class, PAGE_BYTES, address_bytes};
 /// Bytes of a record without what is captured.
 pub(super) const HEAD_BYTES: usize = 8;
 
-/// Kinds of records; the class of a packet is in the low bits of the first one.
+/// Kinds of records, in the high bits of their first byte.
 pub(super) const PACKET: u8 = 0x00;
 pub(super) const STREAM: u8 = 0x40;
 pub(super) const NEXT: u8 = 0x80;
+pub(super) const MORE: u8 = 0x90;
+pub(super) const SHORT: u8 = 0xA0;
 pub(super) const TIME: u8 = 0xC0;
 pub(super) const LOST: u8 = 0xD0;
 
-/// Marks of a [`PACKET`] record.
+/// Bytes of a [`STREAM`] record.
+pub(super) const STREAM_BYTES: usize = HEAD_BYTES + 12;
+/// Bytes of a [`SHORT`] and of a [`MORE`] record.
+pub(super) const SHORT_BYTES: usize = 4;
+
+/// Marks of a [`PACKET`] record; the class of the packet is in the bits below.
 pub(super) const OUT: u8 = 0x08;
+
+/// Marks of [`NEXT`] and [`SHORT`] records; the place of the stream is in the bits below.
+pub(super) const MARKED: u8 = 0x08;
+pub(super) const NUMBERED: u8 = 0x04;
+/// Of [`SHORT`] alone: its timestamp is another one than that of the packet before, by as much as
+/// timestamps of the stream differed last.
+pub(super) const STEPS: u8 = 0x10;
+/// Of [`SHORT`] alone: it is padded and the packet before was not, or the other way round.
+pub(super) const TURNS: u8 = 0x40;
+
+/// The padding bit, in the first byte of an RTP header.
+pub(super) const PADDED: u8 = 0x20;
 
 /// Streams of a page that [`NEXT`] records can follow.
 pub(super) const STREAMS: usize = 4;
@@ -36,25 +56,39 @@ pub(super) struct PageHead {
     before: (u32, u64),
 }
 
-/// The memory of all rings of a worker. Memory that was never written is never touched.
+/// The memory of all rings of a worker. Memory that was never written is never touched, and no more
+/// is written than recordings reach back.
 #[derive(Debug, Default)]
 pub(crate) struct Slab {
     memory: Box<[u8]>,
+    /// Of pages that were ever taken.
     heads: Vec<PageHead>,
-    next: usize,
+    pages_max: usize,
+    /// Pages that their owners left for the next one, and when; the oldest first.
+    left: VecDeque<(u32, u64)>,
+    /// Pages of owners that are gone.
+    free: Vec<u32>,
+    /// Pages that were taken from owners who still wrote to them, for there was no other.
+    stolen: usize,
     serial: u64,
     pages_a_second: u32,
     /// How far back a recording reaches.
     keep_us: u64,
 }
 
-/// What a [`NEXT`] record follows.
+/// What [`NEXT`], [`SHORT`] and [`MORE`] records follow.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stream {
     ssrc: u32,
-    sequence: u16,
-    payload_type: u8,
     timestamp: u32,
+    sequence: u16,
+    length: u16,
+    /// Between the last two timestamps that differed.
+    step: u16,
+    payload_type: u8,
+    /// First byte of the header.
+    first: u8,
+    marks: u8,
 }
 
 /// One transport's way through the slab.
@@ -67,6 +101,10 @@ pub(crate) struct Ring {
     at_us: u64,
     streams: [Stream; STREAMS],
     stream_count: u8,
+    /// Place of the stream of the last record, if that is of a forwarded packet and ends here.
+    follows: (u8, u16),
+    /// The last record is a [`MORE`].
+    is_more: bool,
     transport_cc: u16,
     remote: Option<SocketAddr>,
     /// Where in the page the packet lies that is being handled, plus one; 0: nowhere.
@@ -86,6 +124,8 @@ impl Default for Ring {
             at_us: 0,
             streams: [Stream::default(); STREAMS],
             stream_count: 0,
+            follows: (0, 0),
+            is_more: false,
             transport_cc: 0,
             remote: None,
             arrival: 0,
@@ -100,16 +140,13 @@ impl Slab {
     /// A slab of about so many bytes, for recordings of so many seconds; none with 0 of either.
     pub(crate) fn new(bytes: usize, seconds: u32) -> Self {
         let pages = if seconds == 0 { 0 } else { bytes / PAGE_BYTES };
-        let head = PageHead {
-            serial: 0,
-            base_us: 0,
-            used: 0,
-            before: (NO_PAGE, 0),
-        };
         Self {
             memory: vec![0; pages * PAGE_BYTES].into_boxed_slice(),
-            heads: vec![head; pages],
-            next: 0,
+            heads: Vec::new(),
+            pages_max: pages,
+            left: VecDeque::new(),
+            free: Vec::new(),
+            stolen: 0,
             serial: 0,
             pages_a_second: PAGES_A_SECOND_MIN.max((pages / 8) as u32 / seconds.max(1)),
             keep_us: u64::from(seconds) * 1_000_000,
@@ -117,7 +154,15 @@ impl Slab {
     }
 
     pub(crate) fn is_off(&self) -> bool {
-        self.heads.is_empty()
+        self.pages_max == 0
+    }
+
+    /// The ring's owner is gone: nobody asks for its records any more.
+    pub(crate) fn release(&mut self, ring: &Ring) {
+        if self.lives(ring) {
+            self.heads[ring.page as usize].serial = 0;
+            self.free.push(ring.page);
+        }
     }
 
     /// A packet came in, or something that is no forwarded media goes out.
@@ -141,7 +186,7 @@ impl Slab {
         record[2..4].copy_from_slice(&length.to_le_bytes());
         record[4..6].copy_from_slice(&delta_us.to_le_bytes());
         record[6] = captured.len() as u8;
-        record[7] = 0;
+        record[7] = ((bytes - HEAD_BYTES) / 4) as u8;
         record[HEAD_BYTES..HEAD_BYTES + captured.len()].copy_from_slice(captured);
     }
 
@@ -198,6 +243,13 @@ impl Slab {
             let kept = packet.len().min(CAPTURE_MAX).min(length);
             record[HEAD_BYTES..HEAD_BYTES + kept].copy_from_slice(&packet[..kept]);
             record[6] = kept as u8;
+            let words = kept.div_ceil(4);
+            let end = ring.arrival - 1 + (HEAD_BYTES + 4 * usize::from(record[7])) as u16;
+            if end == ring.used {
+                // What encryption had added takes no room.
+                record[7] = words as u8;
+                ring.used = ring.arrival - 1 + (HEAD_BYTES + 4 * words) as u16;
+            }
         }
     }
 
@@ -224,14 +276,17 @@ impl Slab {
         let Some(header) = packet.first_chunk::<12>() else {
             return;
         };
-        let length = packet.len() as u16;
-        let now = Stream {
+        let mut now = Stream {
             ssrc: u32::from_be_bytes([header[8], header[9], header[10], header[11]]),
-            sequence: u16::from_be_bytes([header[2], header[3]]),
-            payload_type: header[1] & 0x7F,
             timestamp: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+            sequence: u16::from_be_bytes([header[2], header[3]]),
+            length: packet.len() as u16,
+            step: 0,
+            payload_type: header[1] & 0x7F,
+            first: header[0],
+            marks: if transport_cc.is_some() { NUMBERED } else { 0 } | (header[1] & 0x80) >> 4,
         };
-        let number = transport_cc.unwrap_or(ring.transport_cc.wrapping_add(1));
+        let number = transport_cc.unwrap_or(ring.transport_cc);
         let known = ring.streams[..usize::from(ring.stream_count)]
             .iter()
             .position(|one| one.ssrc == now.ssrc);
@@ -241,26 +296,68 @@ impl Slab {
             let delta_us = (now_ns / 1000).saturating_sub(ring.at_us);
             let follows = now.sequence == last.sequence.wrapping_add(1)
                 && now.payload_type == last.payload_type
-                && number == ring.transport_cc.wrapping_add(1)
+                && transport_cc.is_none_or(|one| one == ring.transport_cc.wrapping_add(1))
                 && step <= u32::from(u16::MAX)
                 && delta_us <= u64::from(u16::MAX);
             if follows && self.has_room(ring, HEAD_BYTES) {
-                let at = ring.page as usize * PAGE_BYTES + usize::from(ring.used);
-                let marks = u8::from(transport_cc.is_some()) << 2 | (header[1] & 0x80) >> 4;
-                let record = u64::from(NEXT | marks | place as u8)
-                    | u64::from(header[0]) << 8
-                    | u64::from(length) << 16
-                    | delta_us << 32
-                    | u64::from(step) << 48;
-                self.memory[at..at + HEAD_BYTES].copy_from_slice(&record.to_le_bytes());
-                ring.at_us += delta_us;
-                ring.used += HEAD_BYTES as u16;
-                ring.streams[place] = now;
+                now.step = if step == 0 { last.step } else { step as u16 };
+                self.next(ring, place, (last, now), (step as u16, delta_us as u16));
                 ring.transport_cc = number;
                 return;
             }
         }
-        self.stream(ring, now_ns, (header, length), now, transport_cc);
+        self.stream(ring, now_ns, header, now, number);
+    }
+
+    /// Writes as little as tells of a packet that follows the last one of its stream, for which
+    /// there is room.
+    #[inline]
+    fn next(
+        &mut self,
+        ring: &mut Ring,
+        place: usize,
+        (last, now): (Stream, Stream),
+        (step, delta_us): (u16, u16),
+    ) {
+        let at = ring.page as usize * PAGE_BYTES + usize::from(ring.used);
+        let again = (step, delta_us) == (0, 0)
+            && ring.follows == (place as u8, ring.used)
+            && (now.length, now.first, now.marks) == (last.length, last.first, last.marks)
+            && now.marks & MARKED == 0;
+        let difference = i32::from(now.length) - i32::from(last.length);
+        let difference = i8::try_from(difference).ok();
+        let turned = now.first ^ last.first;
+        let is_regular = turned & !PADDED == 0 && (step == 0 || step == last.step);
+        let marks = now.marks | place as u8;
+        let mut is_more = false;
+        if again {
+            is_more = true;
+            if ring.is_more && self.memory[at - SHORT_BYTES + 1] < u8::MAX {
+                self.memory[at - SHORT_BYTES + 1] += 1;
+            } else {
+                self.memory[at..at + SHORT_BYTES].copy_from_slice(&[MORE, 1, 0, 0]);
+                ring.used += SHORT_BYTES as u16;
+            }
+        } else if let Some(difference) = difference.filter(|_| is_regular) {
+            let steps = if step == 0 { 0 } else { STEPS };
+            let turns = if turned == 0 { 0 } else { TURNS };
+            let record = u32::from(SHORT | steps | turns | marks)
+                | u32::from(difference as u8) << 8
+                | u32::from(delta_us) << 16;
+            self.memory[at..at + SHORT_BYTES].copy_from_slice(&record.to_le_bytes());
+            ring.used += SHORT_BYTES as u16;
+        } else {
+            let record = u64::from(NEXT | marks)
+                | u64::from(now.first) << 8
+                | u64::from(now.length) << 16
+                | u64::from(delta_us) << 32
+                | u64::from(step) << 48;
+            self.memory[at..at + HEAD_BYTES].copy_from_slice(&record.to_le_bytes());
+            ring.used += HEAD_BYTES as u16;
+        }
+        ring.at_us += u64::from(delta_us);
+        ring.streams[place] = now;
+        (ring.is_more, ring.follows) = (is_more, (place as u8, ring.used));
     }
 
     /// Writes a whole record of a forwarded packet, which those after it follow.
@@ -269,12 +366,11 @@ impl Slab {
         &mut self,
         ring: &mut Ring,
         now_ns: u64,
-        (header, length): (&[u8; 12], u16),
+        header: &[u8; 12],
         now: Stream,
-        transport_cc: Option<u16>,
+        number: u16,
     ) {
-        let bytes = HEAD_BYTES + 16;
-        let Some((at, delta_us)) = self.room(ring, now_ns, bytes) else {
+        let Some((at, delta_us)) = self.room(ring, now_ns, STREAM_BYTES) else {
             return;
         };
         let known = ring.streams[..usize::from(ring.stream_count)]
@@ -285,17 +381,16 @@ impl Slab {
             ring.stream_count = place as u8 + 1;
             place
         });
-        let number = transport_cc.unwrap_or(ring.transport_cc.wrapping_add(1));
-        let record = &mut self.memory[at..at + bytes];
-        record[0] = STREAM | u8::from(transport_cc.is_some()) << 2 | place as u8;
+        let record = &mut self.memory[at..at + STREAM_BYTES];
+        record[0] = STREAM | now.marks & NUMBERED | place as u8;
         record[1] = 0;
-        record[2..4].copy_from_slice(&length.to_le_bytes());
+        record[2..4].copy_from_slice(&now.length.to_le_bytes());
         record[4..6].copy_from_slice(&delta_us.to_le_bytes());
         record[6..8].copy_from_slice(&number.to_le_bytes());
-        record[8..20].copy_from_slice(header);
-        record[20..24].fill(0);
+        record[8..].copy_from_slice(header);
         ring.streams[place] = now;
         ring.transport_cc = number;
+        (ring.is_more, ring.follows) = (false, (place as u8, ring.used));
     }
 
     /// The last `count` packets that left were not taken by the system.
@@ -311,10 +406,12 @@ impl Slab {
         }
     }
 
-    /// Whether the ring's page is still its own. Pages go round, so none is looked at for that.
+    /// Whether the ring's page is still its own.
     #[inline]
     fn lives(&self, ring: &Ring) -> bool {
-        ring.serial > 0 && self.serial - ring.serial < self.heads.len() as u64
+        // Its head need not be looked at, which lies in no cache, as long as none was ever stolen.
+        ring.serial > 0
+            && (self.stolen == 0 || self.heads[ring.page as usize].serial == ring.serial)
     }
 
     #[inline]
@@ -375,9 +472,9 @@ impl Slab {
         Some(Self::take(ring, now_us, bytes))
     }
 
-    /// Gives the ring the slab's oldest page.
+    /// Gives the ring another page.
     fn next_page(&mut self, ring: &mut Ring, now_us: u64) -> Option<()> {
-        if self.heads.is_empty() {
+        if self.is_off() {
             return None;
         }
         if now_us.saturating_sub(ring.window_us) >= 1_000_000 {
@@ -389,20 +486,55 @@ impl Slab {
         ring.window_pages += 1;
         if self.lives(ring) {
             self.heads[ring.page as usize].used = ring.used;
+            self.left.push_back((ring.page, now_us));
         }
+        let page = self.page(now_us);
         self.serial += 1;
-        let page = self.next;
-        self.next = (page + 1) % self.heads.len();
-        self.heads[page] = PageHead {
+        self.heads[page as usize] = PageHead {
             serial: self.serial,
             base_us: now_us,
             used: 0,
             before: (ring.page, ring.serial),
         };
-        (ring.page, ring.serial, ring.used) = (page as u32, self.serial, 0);
+        (ring.page, ring.serial, ring.used) = (page, self.serial, 0);
         (ring.at_us, ring.stream_count, ring.arrival) = (now_us, 0, 0);
+        (ring.is_more, ring.follows) = (false, (0, 0));
         ring.remote = None;
         Some(())
+    }
+
+    /// A page for a new owner: one that nobody asks for any more, one that was never written, or
+    /// else the one that was left first.
+    fn page(&mut self, now_us: u64) -> u32 {
+        if let Some(page) = self.free.pop() {
+            return page;
+        }
+        let oldest_us = now_us.saturating_sub(self.keep_us);
+        let is_full = self.heads.len() >= self.pages_max;
+        let spare = self.left.front().filter(|one| is_full || one.1 < oldest_us);
+        if let Some(&(page, _)) = spare {
+            self.left.pop_front();
+            return page;
+        }
+        if is_full {
+            // More owners than pages: they take each other's, by turns.
+            let page = self.stolen % self.pages_max;
+            self.stolen += 1;
+            return page as u32;
+        }
+        self.heads.push(PageHead {
+            serial: 0,
+            base_us: 0,
+            used: 0,
+            before: (NO_PAGE, 0),
+        });
+        (self.heads.len() - 1) as u32
+    }
+
+    /// Pages that were ever written.
+    #[cfg(test)]
+    pub(super) fn pages_written(&self) -> usize {
+        self.heads.len()
     }
 
     /// The ring's pages that are still its own and young enough, oldest first.

@@ -83,6 +83,9 @@ fn remove(engine: &mut Engine, remove: &Remove) {
     match remove.kind {
         EntryKind::Transport => {
             if let Some(key) = table.transport(&remove.id) {
+                if let Some(transport) = table.transports.get(key) {
+                    engine.fanout.recorder.release(&transport.ring);
+                }
                 table.remove_transport(key);
             }
         }

@@ -11,6 +11,49 @@ const GAP_NS: i64 = 2_000_000_000;
 const DOUBT: f64 = 10.0;
 const DRIFT_KBPS: f64 = 5.0;
 
+/// The long window, in pieces.
+const PIECE_NS: i64 = 250_000_000;
+const PIECES: usize = 8;
+
+/// Bytes of the last two seconds. A receiver that takes packets in clumps spoils the short windows,
+/// but not this one.
+#[derive(Clone, Debug, Default)]
+pub struct LongRate {
+    pieces: [u32; PIECES],
+    newest: i64,
+    began: Option<i64>,
+}
+
+impl LongRate {
+    /// A packet arrived at `arrived_ns` of the receiver's clock.
+    #[inline]
+    pub fn record(&mut self, arrived_ns: i64, size: u32) {
+        let piece = arrived_ns.div_euclid(PIECE_NS);
+        let steps = piece - self.newest;
+        if self.began.is_none() || steps.unsigned_abs() > 4 * PIECES as u64 {
+            *self = Self {
+                newest: piece,
+                began: Some(piece),
+                ..Self::default()
+            };
+        }
+        for passed in (self.newest + 1..=piece).rev().take(PIECES) {
+            self.pieces[passed.rem_euclid(PIECES as i64) as usize] = 0;
+        }
+        self.newest = self.newest.max(piece);
+        let place = piece.rem_euclid(PIECES as i64) as usize;
+        self.pieces[place] = self.pieces[place].saturating_add(size);
+    }
+
+    /// Bits a second of the last two seconds; None before they are over.
+    pub fn bitrate_bps(&self) -> Option<u64> {
+        let is_full = self.newest - self.began? >= PIECES as i64;
+        let bytes: u64 = self.pieces.iter().copied().map(u64::from).sum();
+        let window_ns = PIECE_NS as u64 * PIECES as u64;
+        is_full.then(|| bytes * 8_000_000_000 / window_ns)
+    }
+}
+
 /// A Bayesian estimate of the acknowledged bitrate: samples far off count for less.
 #[derive(Clone, Debug, Default)]
 pub struct AcknowledgedRate {

@@ -4,7 +4,7 @@ use super::history::SendHistory;
 use super::loss::LossBound;
 use super::probe::ProbeResults;
 use super::rate_control::{Inputs, RateControl};
-use super::{Acknowledged, AcknowledgedRate, PacketGroups, QueueWatch, Trendline, Usage};
+use super::{Acknowledged, AcknowledgedRate, LongRate, PacketGroups, QueueWatch, Trendline, Usage};
 use crate::rtcp::TransportFeedback;
 
 /// What is reckoned with before there is feedback, in bits a second.
@@ -21,6 +21,9 @@ const SILENT_PACKETS_MIN: u64 = 20;
 
 /// What was seen so long ago says nothing of delays now.
 const IDLE_NS: u64 = 1_000_000_000;
+
+/// Delay of less is no queue.
+const EMPTY_NS: u64 = 5_000_000;
 
 /// For so long after a probe, beyond the round trip, delay is put down to it.
 const PROBE_ECHO_NS: u64 = 250_000_000;
@@ -95,6 +98,7 @@ pub struct Estimator {
     trendline: Trendline,
     queue: QueueWatch,
     acknowledged: AcknowledgedRate,
+    long: LongRate,
     rate: RateControl,
     loss: LossBound,
     probes: ProbeResults,
@@ -117,6 +121,7 @@ impl Default for Estimator {
             trendline: Trendline::default(),
             queue: QueueWatch::default(),
             acknowledged: AcknowledgedRate::default(),
+            long: LongRate::default(),
             rate: RateControl::new(INITIAL_BPS, (BITRATE_BPS_MIN, BITRATE_BPS_MAX)),
             loss: LossBound::default(),
             probes: ProbeResults::default(),
@@ -153,8 +158,11 @@ impl Estimator {
             trendline,
             queue,
             acknowledged,
+            long,
             probes,
             heard_ns,
+            sent,
+            rate,
             ..
         } = self;
         // The queue is the probe's own, and its result tells more than its delay.
@@ -172,7 +180,8 @@ impl Estimator {
         let mut over = false;
         let told = history.read(now_ns, feedback, |arrival| {
             acknowledged.record(arrival.arrived_ns, arrival.size);
-            queue.record(arrival.sent_ns, arrival.arrived_ns);
+            long.record(arrival.arrived_ns, arrival.size);
+            queue.record(arrival.sent_ns, arrival.arrived_ns, arrival.size);
             if arrival.cluster != 0 {
                 probes.record(&arrival);
             }
@@ -192,11 +201,26 @@ impl Estimator {
             let smoothed = known + known / 50;
             self.round_trip_ns = Some(round_trip_ns.min(smoothed));
         }
+        let was_undecided = queue.is_undecided();
         queue.settle(now_ns);
-        let usage = match over || (!deaf && queue.is_standing() && !queue.is_falling()) {
+        if was_undecided || queue.is_undecided() {
+            *groups = PacketGroups::default();
+            trendline.restart();
+            (over, usage) = (false, Usage::Under);
+        }
+        // Who got through without waiting met no queue, whatever came of the others.
+        over &= queue.queued_ns() >= EMPTY_NS;
+        let sent_bps = sent.bitrate_bps(now_ns);
+        let over = over
+            || (!deaf && queue.is_standing() && !queue.is_falling())
+            || (!deaf && queue.is_filling(sent_bps));
+        let usage = match over {
+            // More comes out of the queue than may be put into it.
+            true if queue.drain_bps().is_some_and(|bps| bps > rate.room_bps()) => Usage::Under,
             true => Usage::Over,
             // What stands drains: nothing is added to it.
             false if queue.is_standing() => Usage::Under,
+            false if usage == Usage::Over => Usage::Normal,
             false => usage,
         };
         if usage == Usage::Over {
@@ -206,16 +230,19 @@ impl Estimator {
     }
 
     fn follow(&mut self, now_ns: u64, usage: Usage, told: &Acknowledged) {
-        let acknowledged_bps = self.acknowledged.bitrate_bps();
+        let acknowledged_bps = self.acknowledged_bps();
+        let sent_bps = self.sent.bitrate_bps(now_ns);
         let inputs = Inputs {
             usage,
             acknowledged_bps,
-            sent_bps: self.sent.bitrate_bps(now_ns),
+            sent_bps,
             round_trip_ns: self.round_trip_ns.unwrap_or(100_000_000),
             queued_ns: self.queue.queued_ns(),
+            drain_bps: self.queue.drain_bps(),
+            fills: self.queue.is_filling(sent_bps),
         };
         self.rate.update(now_ns, &inputs);
-        if let Some(shown_bps) = self.probes.take() {
+        if let Some(shown_bps) = self.probes.take(self.queue.queued_ns() < EMPTY_NS) {
             // One that says far less than what flows, itself included, is mistaken.
             if shown_bps >= acknowledged_bps.unwrap_or(0) / 4 * 3 {
                 self.rate.set(now_ns, shown_bps);
@@ -316,9 +343,17 @@ impl Estimator {
         self.loss.share()
     }
 
+    /// How long the queue was, as of the last feedback.
+    pub fn queued_ns(&self) -> u64 {
+        self.queue.queued_ns()
+    }
+
     /// What gets through, in bits a second.
     pub fn acknowledged_bps(&self) -> Option<u64> {
-        self.acknowledged.bitrate_bps()
+        let short_bps = self.acknowledged.bitrate_bps();
+        // Without a loss all of it got through, in clumps or not.
+        let whole = self.loss.share() == 0.0 && self.queue.drain_bps().is_none();
+        short_bps.max(self.long.bitrate_bps().filter(|_| whole))
     }
 
     /// What is sent, in bits a second.

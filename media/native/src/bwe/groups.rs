@@ -72,11 +72,12 @@ impl PacketGroups {
         self.current = Some(fresh);
         let before = self.previous.replace(complete)?;
         let arrival_ns = complete.last_arrived_ns - before.last_arrived_ns;
+        let sent_ns = complete.last_sent_ns.checked_sub(before.last_sent_ns)?;
         if arrival_ns < 0 {
             return None;
         }
         Some(GroupDelta {
-            send_ms: (complete.last_sent_ns - before.last_sent_ns) as f64 / 1e6,
+            send_ms: sent_ns as f64 / 1e6,
             arrival_ms: arrival_ns as f64 / 1e6,
             arrived_ns: complete.last_arrived_ns,
         })

@@ -35,7 +35,7 @@ mod trendline;
 #[cfg(test)]
 mod tests;
 
-pub use acknowledged::AcknowledgedRate;
+pub use acknowledged::{AcknowledgedRate, LongRate};
 pub use estimator::{BITRATE_BPS_MAX, BITRATE_BPS_MIN, Estimator, INITIAL_BPS, Limit};
 pub use groups::{GroupDelta, PacketGroups};
 pub use history::{Acknowledged, SendHistory};

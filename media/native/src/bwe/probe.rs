@@ -11,8 +11,13 @@ pub const PROBE_PACKETS_MIN: u32 = 5;
 /// Of a cluster's bytes so much must have arrived.
 const ARRIVED_MIN: f64 = 0.7;
 
-/// A cluster that came faster than it was sent by more is nonsense: it was held up and let go.
+/// A cluster that came faster than it was sent by more was held up and let go.
 const FASTER_MAX: f64 = 2.0;
+
+/// One pause that is longer, and makes up so much of the time in which a cluster came, was the
+/// receiver's: a link that is full slows all packets down alike.
+const PAUSE_NS_MIN: i64 = 30_000_000;
+const PAUSE_SHARE: f64 = 0.4;
 
 /// Below this share of the sending rate the link was full; then so much of what came is used.
 const FULL: f64 = 0.9;
@@ -34,6 +39,7 @@ struct Cluster {
     first_arrived_ns: i64,
     first_arrived_size: u32,
     last_arrived_ns: i64,
+    pause_ns: i64,
 }
 
 /// Follows one cluster at a time.
@@ -59,6 +65,7 @@ impl ProbeResults {
             first_arrived_ns: i64::MAX,
             first_arrived_size: 0,
             last_arrived_ns: i64::MIN,
+            pause_ns: 0,
         });
         self.last_id
     }
@@ -123,11 +130,17 @@ impl ProbeResults {
             cluster.first_arrived_ns = arrival.arrived_ns;
             cluster.first_arrived_size = arrival.size;
         }
+        if cluster.arrived.0 > 1 {
+            let pause_ns = arrival.arrived_ns - cluster.last_arrived_ns;
+            cluster.pause_ns = cluster.pause_ns.max(pause_ns);
+        }
         cluster.last_arrived_ns = cluster.last_arrived_ns.max(arrival.arrived_ns);
     }
 
     /// The rate that the cluster showed, once enough of it arrived; then it is over.
-    pub fn take(&mut self) -> Option<u64> {
+    ///
+    /// `is_empty`: whether the queue on the way is empty now, so that the link kept up with it.
+    pub fn take(&mut self, is_empty: bool) -> Option<u64> {
         let cluster = self.cluster?;
         let (count, bytes) = cluster.arrived;
         let enough = cluster.complete
@@ -145,8 +158,10 @@ impl ProbeResults {
         }
         let sent_bps = (bytes - u64::from(cluster.last_sent_size)) as f64 * 8.0 / sent_s;
         let arrived_bps = (bytes - u64::from(cluster.first_arrived_size)) as f64 * 8.0 / arrived_s;
-        if arrived_bps > FASTER_MAX * sent_bps {
-            return None;
+        let pause_s = cluster.pause_ns as f64 / 1e9;
+        let paused = cluster.pause_ns > PAUSE_NS_MIN && pause_s > PAUSE_SHARE * arrived_s;
+        if arrived_bps > FASTER_MAX * sent_bps || (paused && arrived_bps < FULL * sent_bps) {
+            return is_empty.then_some(sent_bps as u64);
         }
         let shown = if arrived_bps < FULL * sent_bps {
             OF_FULL * arrived_bps

@@ -4,6 +4,10 @@ use super::Usage;
 
 const BACKOFF: f64 = 0.85;
 
+/// When the capacity fell at once, the queue is full before that is known, and a keyframe has to
+/// come through it: one step down that is low enough is better than two.
+const BACKOFF_FILLING: f64 = 0.65;
+
 /// Of the estimate, the least that is left when less was sent than it allows: over-use then comes
 /// from others, or from jitter, and what got through is no measure of the link.
 const BACKOFF_UNUSED: f64 = 0.7;
@@ -80,6 +84,10 @@ pub struct Inputs {
     pub round_trip_ns: u64,
     /// How long the queue is.
     pub queued_ns: u64,
+    /// What comes out of the queue, if there is one.
+    pub drain_bps: Option<u64>,
+    /// It fills fast.
+    pub fills: bool,
 }
 
 impl RateControl {
@@ -98,6 +106,11 @@ impl RateControl {
     /// The rate now.
     pub fn bitrate_bps(&self) -> u64 {
         self.bitrate_bps as u64
+    }
+
+    /// If more than this gets through a queue, no decrease is due.
+    pub fn room_bps(&self) -> u64 {
+        (self.bitrate_bps / BACKOFF) as u64
     }
 
     /// Takes a rate over that is known from elsewhere: a probe's result.
@@ -145,17 +158,18 @@ impl RateControl {
     }
 
     fn decrease(&mut self, now_ns: u64, inputs: &Inputs) {
-        let through = inputs
-            .acknowledged_bps
-            .map_or(self.bitrate_bps, |bps| bps as f64);
+        let through = inputs.drain_bps.or(inputs.acknowledged_bps);
+        let through = through.map_or(self.bitrate_bps, |bps| bps as f64);
         // A long queue must drain, too.
         let backoff = match inputs.queued_ns {
+            _ if inputs.fills => BACKOFF_FILLING,
             500_000_000.. => 0.5,
             200_000_000.. => 0.7,
             _ => BACKOFF,
         };
         let mut lowered = backoff * through;
-        let unused = (inputs.sent_bps as f64) < 0.6 * self.bitrate_bps;
+        let unused =
+            inputs.drain_bps.is_none() && (inputs.sent_bps as f64) < 0.6 * self.bitrate_bps;
         if unused {
             lowered = lowered.max(BACKOFF_UNUSED * self.bitrate_bps);
         } else {

@@ -217,6 +217,135 @@ fn a_probe_beyond_the_link_shows_the_link() {
 }
 
 #[test]
+fn a_packet_between_the_last_ones_of_a_burst_makes_no_group() {
+    let mut groups = PacketGroups::default();
+    let mut arrive = |sent_ms: u64, arrived_ms: i64| {
+        groups.record(&Arrival {
+            sent_ns: S + sent_ms * MS,
+            arrived_ns: arrived_ms * MS as i64,
+            size: 1_200,
+            cluster: 0,
+        })
+    };
+    // Three that came in one go, one that was overtaken by them, and one behind.
+    assert_eq!(arrive(0, 100), None);
+    assert_eq!(arrive(30, 101), None);
+    assert_eq!(arrive(60, 102), None);
+    assert_eq!(arrive(20, 250), None);
+    assert_eq!(arrive(90, 260), None);
+    assert!(arrive(120, 280).is_some());
+}
+
+/// A delay in ms, and the packets of a feedback that have it: one each 10 ms.
+fn watch(queue: &mut QueueWatch, at_ms: u64, delays_ms: impl Iterator<Item = i64>) {
+    let mut sent_ms = at_ms;
+    for delay_ms in delays_ms {
+        let arrived_ns = (sent_ms as i64 + delay_ms) * MS as i64;
+        queue.record(sent_ms * MS, arrived_ns, 1_000);
+        sent_ms += 10;
+    }
+    queue.settle(sent_ms * MS);
+}
+
+#[test]
+fn a_delay_that_jumps_and_stays_is_a_route_and_one_that_grows_a_queue() {
+    let mut queue = QueueWatch::default();
+    for step in 0..10 {
+        watch(
+            &mut queue,
+            1_000 + 50 * step,
+            [20, 21, 20, 22, 20].into_iter(),
+        );
+    }
+    for step in 0..10 {
+        watch(
+            &mut queue,
+            1_500 + 50 * step,
+            [120, 121, 120, 122, 120].into_iter(),
+        );
+        assert!(!queue.is_standing(), "{queue:?}");
+    }
+    assert!(
+        !queue.is_undecided() && queue.queued_ns() < 5 * MS,
+        "{queue:?}"
+    );
+    // Half of what is sent comes through.
+    for step in 0..6 {
+        let grown = (0..5).map(|place| 120 + 50 * step + 10 * place);
+        watch(&mut queue, 2_000 + 50 * step as u64, grown);
+    }
+    assert!(
+        queue.is_standing() && queue.is_filling(800_000),
+        "{queue:?}"
+    );
+    let drain_bps = queue.drain_bps().expect("a queue stands");
+    assert!((380_000..420_000).contains(&drain_bps), "{drain_bps}");
+}
+
+#[test]
+fn a_receiver_that_was_held_up_has_no_queue() {
+    let mut queue = QueueWatch::default();
+    for step in 0..10 {
+        watch(
+            &mut queue,
+            1_000 + 50 * step,
+            [20, 21, 20, 22, 20].into_iter(),
+        );
+    }
+    // Of 500 ms all comes within 5, told in two feedbacks.
+    for feedback in 0..2 {
+        let caught_up = (0..25).map(|place| 520 - 10 * (25 * feedback + place));
+        watch(&mut queue, 1_500 + 250 * feedback as u64, caught_up);
+        assert!(!queue.is_standing() && queue.is_undecided() == (feedback == 0));
+    }
+    watch(&mut queue, 2_000, [20, 21, 20].into_iter());
+    assert!(
+        !queue.is_undecided() && queue.queued_ns() < 5 * MS,
+        "{queue:?}"
+    );
+}
+
+#[test]
+fn clumps_do_not_spoil_the_long_window() {
+    let mut rate = LongRate::default();
+    for second in 0..5 {
+        for _ in 0..100 {
+            rate.record(second * S as i64, 1_250);
+        }
+    }
+    let bps = rate.bitrate_bps().expect("more than two seconds");
+    assert!((900_000..=1_000_000).contains(&bps), "{bps}");
+    rate.record(60 * S as i64, 1_250);
+    assert_eq!(rate.bitrate_bps(), None, "what was long ago is forgotten");
+}
+
+#[test]
+fn a_probe_that_the_receiver_held_up_shows_what_was_sent_if_no_queue_is_left() {
+    for (is_empty, shown) in [(true, true), (false, false)] {
+        let mut probes = ProbeResults::default();
+        let cluster = probes.begin(S);
+        for place in 0..10u64 {
+            probes.handle_sent(1_200);
+            // Half of it, then a pause of 300 ms.
+            let late_ms = if place < 5 { 20 } else { 320 };
+            probes.record(&Arrival {
+                sent_ns: S + place * 4 * MS,
+                arrived_ns: (S + (place * 4 + late_ms) * MS) as i64,
+                size: 1_200,
+                cluster,
+            });
+        }
+        probes.end();
+        let found = probes.take(is_empty);
+        assert_eq!(found.is_some(), shown);
+        assert!(
+            found.is_none_or(|bps| (2_300_000..2_500_000).contains(&bps)),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
 fn silence_halves_the_estimate_until_feedback_returns() {
     let mut run = Run::new(Link::new(5_000_000));
     run.run(10 * S, |estimate| estimate.min(1_000_000));

@@ -3,7 +3,7 @@
 use _native::wire::orders::SetProducer;
 
 use crate::support::peer::Stream;
-use crate::support::{World, rows};
+use crate::support::{Dice, World, rows};
 
 /// Frames of a second.
 pub(crate) const FPS: u64 = 30;
@@ -11,7 +11,7 @@ pub(crate) const FPS: u64 = 30;
 /// The encodings' bitrates.
 pub(crate) const RATES_BPS: [u64; 3] = [150_000, 500_000, 1_500_000];
 
-/// Of a keyframe, in frames.
+/// Of a keyframe, in frames, until another one is set.
 const KEYFRAME: u64 = 4;
 
 const PAYLOAD_BYTES_MAX: usize = 1_100;
@@ -35,11 +35,22 @@ pub(crate) struct Camera {
     encodings: Vec<Encoding>,
     timestamp: u32,
     pub(crate) frames: u64,
+    /// Of a keyframe, in frames.
+    pub(crate) keyframe: u64,
+    /// Frames are up to so much larger or smaller, in percent.
+    pub(crate) uneven_percent: u64,
+    dice: Dice,
 }
 
 impl Camera {
     /// Adds its streams to a peer; SSRCs are `first`, `first + 2`, ...
-    pub(crate) fn new(world: &mut World, peer: usize, first: u32, rates_bps: &[u64]) -> Self {
+    pub(crate) fn new(
+        world: &mut World,
+        peer: usize,
+        first: u32,
+        rates_bps: &[u64],
+        seed: u64,
+    ) -> Self {
         let encodings = rates_bps.iter().enumerate().map(|(place, &rate_bps)| {
             let ssrc = first + 2 * place as u32;
             let mut stream = Stream::video(ssrc).at(1_000 + 7_000 * place as u64, 0);
@@ -59,6 +70,9 @@ impl Camera {
             encodings: encodings.collect(),
             timestamp: 90_000,
             frames: 0,
+            keyframe: KEYFRAME,
+            uneven_percent: 0,
+            dice: Dice::new(seed + u64::from(first)),
         }
     }
 
@@ -77,7 +91,10 @@ impl Camera {
             encoding.plis = asked;
             let peer = &mut world.peers[self.peer];
             peer.streams[encoding.stream].timestamp = self.timestamp;
-            for payload in encoding.frame(keyframe) {
+            let spread = self.uneven_percent;
+            let uneven = 100 + self.dice.below(2 * spread + 1) - spread;
+            let weight = if keyframe { self.keyframe } else { 1 } * uneven;
+            for payload in encoding.frame(keyframe, weight) {
                 datagrams.push(peer.packet_with(encoding.stream, &payload));
             }
         }
@@ -86,7 +103,8 @@ impl Camera {
 }
 
 impl Encoding {
-    fn frame(&mut self, keyframe: bool) -> Vec<Vec<u8>> {
+    /// `weight`: in hundredths of a mean frame.
+    fn frame(&mut self, keyframe: bool, weight: u64) -> Vec<Vec<u8>> {
         if keyframe {
             self.phase = 0;
         }
@@ -98,8 +116,7 @@ impl Encoding {
         if temporal == 0 {
             self.tl0 = self.tl0.wrapping_add(1);
         }
-        let weight = if keyframe { KEYFRAME } else { 1 };
-        let bytes = (self.rate_bps / FPS / 8 * weight) as usize;
+        let bytes = (self.rate_bps / FPS / 8 * weight / 100) as usize;
         let count = bytes.div_ceil(PAYLOAD_BYTES_MAX).max(1);
         let payload = |place: usize| {
             let start = if place == 0 { 0x90 } else { 0x80 };

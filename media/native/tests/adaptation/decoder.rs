@@ -34,17 +34,90 @@ pub(crate) struct Outcome {
 pub(crate) struct Decoder {
     unwrapper: SequenceUnwrapper,
     packets: BTreeMap<u64, Packet>,
+    /// Where the newest keyframe begins.
+    newest_key: u64,
 }
 
 impl Decoder {
     pub(crate) fn take(&mut self, received: &Received) {
         let number = received.original.unwrap_or(received.sequence_number);
         let sequence = self.unwrapper.unwrap(number);
+        let begins = Descriptor::parse(&received.payload).is_some_and(|one| one.keyframe);
+        if begins {
+            self.newest_key = self.newest_key.max(sequence);
+        }
         self.packets.entry(sequence).or_insert_with(|| Packet {
             timestamp: received.timestamp,
             payload: received.payload.clone(),
             at_ns: received.at_ns,
         });
+    }
+
+    /// When pictures could be decoded that came before a time: they are whole, and so is what they
+    /// refer to.
+    fn decoded_ns(&self, first: u64, until_ns: u64) -> Vec<u64> {
+        let mut decoded = Vec::new();
+        let (mut frame, mut before) = (Vec::new(), None);
+        let (mut base, mut gap, mut ready_ns): (Option<u8>, _, u64) = (None, false, 0);
+        let packets = self.packets.range(first..);
+        for (&sequence, packet) in packets.filter(|one| one.1.at_ns < until_ns) {
+            let follows = before.is_some_and(|before| before + 1 == sequence);
+            gap |= !follows;
+            before = Some(sequence);
+            let place = usize::from(packet.payload[DESCRIPTOR_LEN + 5]);
+            if place == 0 {
+                frame.clear();
+            }
+            if frame.len() != place || (place > 0 && !follows) {
+                continue;
+            }
+            frame.push(packet.at_ns);
+            if frame.len() != usize::from(packet.payload[DESCRIPTOR_LEN + 6]) {
+                continue;
+            }
+            let read = Descriptor::parse(&packet.payload).expect("VP8");
+            let tl0 = read.tl0_pic_idx.expect("there").value;
+            let keyframe = packet.payload[DESCRIPTOR_LEN] & 1 == 0;
+            let can = match read.temporal_layer {
+                _ if keyframe => true,
+                Some(0) => base == Some(tl0.wrapping_sub(1)),
+                _ => base == Some(tl0) && (!gap || read.layer_sync),
+            };
+            if can {
+                let whole_ns = frame.iter().copied().max().unwrap_or(0);
+                ready_ns = if keyframe {
+                    whole_ns
+                } else {
+                    ready_ns.max(whole_ns)
+                };
+                decoded.push(ready_ns);
+                gap &= !keyframe && read.temporal_layer != Some(0);
+                base = Some(tl0);
+            }
+        }
+        decoded
+    }
+
+    /// Whether packets came after a time, but no picture: something is missing for good.
+    pub(crate) fn is_stuck(&self, since_ns: u64, now_ns: u64) -> bool {
+        let newest = self.packets.values().next_back();
+        let flows = newest.is_some_and(|one| one.at_ns > since_ns);
+        let decoded_ns = self.decoded_ns(self.newest_key, now_ns + 1);
+        flows && decoded_ns.last().is_none_or(|&at_ns| at_ns <= since_ns)
+    }
+
+    /// The longest time without a picture between two times, in ns.
+    pub(crate) fn freeze_ns_max(&self, from_ns: u64, until_ns: u64) -> u64 {
+        let mut times = self.decoded_ns(0, until_ns);
+        times.push(until_ns);
+        times.sort_unstable();
+        let mut longest_ns = 0;
+        let mut last_ns = from_ns;
+        for at_ns in times.into_iter().filter(|&at_ns| at_ns > from_ns) {
+            longest_ns = longest_ns.max(at_ns - last_ns);
+            last_ns = at_ns;
+        }
+        longest_ns
     }
 
     /// Judges what came before `until_ns`.

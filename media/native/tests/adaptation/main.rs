@@ -15,5 +15,8 @@ mod viewer;
 
 mod capacity;
 mod delay;
+mod joining;
 mod loss;
+mod route;
 mod sharing;
+mod stall;

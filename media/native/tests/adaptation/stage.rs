@@ -1,5 +1,6 @@
 //! Cameras, an audio source and viewers behind paths, and what is measured of them.
 
+use _native::engine::Config;
 use _native::wire::notices::Notice;
 use _native::wire::orders::{Order, SetConsumer};
 
@@ -48,11 +49,22 @@ pub(crate) struct Stage {
 impl Stage {
     /// So many cameras on one publisher, and a microphone; no viewers yet.
     pub(crate) fn new(cameras: usize, rates_bps: &[u64]) -> Self {
-        let mut world = World::new();
+        Self::seeded(42, cameras, rates_bps)
+    }
+
+    /// The same with chance of its own: losses, jitter, and sizes of frames.
+    pub(crate) fn seeded(seed: u64, cameras: usize, rates_bps: &[u64]) -> Self {
+        let mut world = World::with(Config::new(0, 7), seed);
         let publisher = world.join("send", Direction::Send);
         let mut all = Vec::new();
         for place in 0..cameras {
-            let camera = Camera::new(&mut world, publisher, 100 + 10 * place as u32, rates_bps);
+            let camera = Camera::new(
+                &mut world,
+                publisher,
+                100 + 10 * place as u32,
+                rates_bps,
+                seed,
+            );
             let row = camera::producer(&format!("cam{place}"), "send", &camera.ssrcs());
             world.order(Order::SetProducer(row));
             all.push(camera);
@@ -230,6 +242,13 @@ impl Stage {
             }
         }
         shortest
+    }
+
+    /// The longest time without a picture that could be decoded, between two times in seconds, in ms.
+    pub(crate) fn freeze_ms(&self, viewer: usize, from_s: f64, until_s: f64) -> u64 {
+        let at_ns = |seconds: f64| self.began_ns + (seconds * S as f64) as u64;
+        let decoder = &self.viewers[viewer].videos[&VIDEO];
+        decoder.freeze_ns_max(at_ns(from_s), at_ns(until_s)) / MS
     }
 
     /// The longest queue between two times in seconds, in ms.

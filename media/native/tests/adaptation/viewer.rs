@@ -9,8 +9,10 @@ use crate::decoder::Decoder;
 use crate::support::peer::Control;
 use crate::support::{MS, World, rows};
 
-const FEEDBACK_NS: u64 = 50 * MS;
 const NACK_NS: u64 = 20 * MS;
+/// Without a picture for so long, a keyframe is asked for.
+const STUCK_NS: u64 = 600 * MS;
+const LOOK_NS: u64 = 200 * MS;
 const REPORT_NS: u64 = 1_000 * MS;
 
 pub(crate) struct Viewer {
@@ -19,6 +21,9 @@ pub(crate) struct Viewer {
     /// Video streams, by SSRC.
     pub(crate) videos: BTreeMap<u32, Decoder>,
     pub(crate) audio: Option<u32>,
+    /// Between two transport-wide feedbacks; browsers take 50 to 250 ms.
+    pub(crate) feedback_ns: u64,
+    feedback_due_ns: u64,
     /// Times at which audio came.
     pub(crate) heard_ns: Vec<u64>,
     /// Bytes of media by SSRC, and of everything, since they were last looked at.
@@ -38,6 +43,8 @@ impl Viewer {
             transport: transport.into(),
             videos: BTreeMap::new(),
             audio: None,
+            feedback_ns: 50 * MS,
+            feedback_due_ns: 0,
             heard_ns: Vec::new(),
             bytes: BTreeMap::new(),
             bytes_all: 0,
@@ -52,6 +59,10 @@ impl Viewer {
     /// Looks at what came, and answers what is due. Call every 5 ms.
     pub(crate) fn step(&mut self, world: &mut World) {
         let now_ns = world.now_ns;
+        let address = world.peers[self.peer].address;
+        if world.paths[world.routes[&address]].is_stalled(now_ns) {
+            return;
+        }
         let peer = &world.peers[self.peer];
         for received in &peer.rtp[self.seen..] {
             let size = received.payload.len() as u64 + 40;
@@ -88,7 +99,8 @@ impl Viewer {
             }
         }
         self.controls = peer.rtcp.len();
-        if now_ns.is_multiple_of(FEEDBACK_NS) {
+        if now_ns >= self.feedback_due_ns {
+            self.feedback_due_ns = now_ns + self.feedback_ns;
             let mut compound = Vec::new();
             while self.arrivals.write_feedback(1, 2, &mut compound) {
                 let datagram = world.peers[self.peer].control(&compound);
@@ -99,6 +111,17 @@ impl Viewer {
         if now_ns.is_multiple_of(NACK_NS) {
             for nack in world.peers[self.peer].poll_nacks(now_ns) {
                 world.send(self.peer, nack);
+            }
+        }
+        if now_ns.is_multiple_of(LOOK_NS) {
+            let stuck = self
+                .videos
+                .iter()
+                .filter(|(_, decoder)| decoder.is_stuck(now_ns.saturating_sub(STUCK_NS), now_ns));
+            let stuck: Vec<u32> = stuck.map(|(&ssrc, _)| ssrc).collect();
+            for ssrc in stuck {
+                let pli = world.peers[self.peer].pli(ssrc);
+                world.send(self.peer, pli);
             }
         }
         if now_ns.is_multiple_of(REPORT_NS) {

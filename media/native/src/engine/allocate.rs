@@ -11,6 +11,10 @@
 /// Of the estimate, what layers above the present ones must fit into.
 pub(crate) const RAISE_SHARE: f64 = 0.92;
 
+/// Of the estimate, what present layers may take as long as the way is not congested: bitrates are
+/// measured, and go up and down.
+pub(crate) const KEEP_SHARE: f64 = 1.25;
+
 /// RTP headers, extensions and SRTP tags beside payloads.
 pub(crate) const OVERHEAD: f64 = 1.06;
 
@@ -127,18 +131,34 @@ pub(crate) struct Outcome {
     pub(crate) wanted_bps: Option<u64>,
 }
 
-/// Shares `estimate_bps`, of which audio takes `audio_bps`. `may_pause`: whether the estimate is
-/// known well enough to pause somebody.
-pub(crate) fn allocate(
-    now_ns: u64,
-    estimate_bps: u64,
-    audio_bps: u64,
-    may_pause: bool,
-    candidates: &mut [Candidate],
-) -> Outcome {
+/// What there is to share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// All of it, audio included.
+    pub(crate) estimate_bps: u64,
+    /// What audio takes.
+    pub(crate) audio_bps: u64,
+    /// The estimate is known well enough to pause somebody.
+    pub(crate) may_pause: bool,
+    /// The way was full lately.
+    pub(crate) congested: bool,
+}
+
+/// Shares the room among candidates.
+pub(crate) fn allocate(now_ns: u64, room: &Room, candidates: &mut [Candidate]) -> Outcome {
+    let Room {
+        estimate_bps,
+        audio_bps,
+        may_pause,
+        congested,
+    } = *room;
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by_key(|&place| std::cmp::Reverse(candidates[place].priority));
     let raise_bps = (estimate_bps as f64 * RAISE_SHARE) as u64;
+    let keep_bps = match congested {
+        true => estimate_bps,
+        false => (estimate_bps as f64 * KEEP_SHARE) as u64,
+    };
     let mut spent_bps = audio_bps;
     for candidate in candidates.iter_mut() {
         candidate.taken = 0;
@@ -151,7 +171,11 @@ pub(crate) fn allocate(
         let rest_bps = spent_bps - candidate.cost_bps(candidate.taken);
         let total_bps = rest_bps + candidate.cost_bps(next);
         let fits = if next <= candidate.held() {
-            total_bps <= estimate_bps
+            let present_bps = match candidate.memory.given {
+                true => keep_bps,
+                false => estimate_bps,
+            };
+            total_bps <= present_bps
                 || (next == 1 && total_bps * PAUSE_PERCENT / 100 <= estimate_bps)
         } else {
             total_bps <= raise_bps && candidate.memory.may_rise(now_ns)
@@ -213,6 +237,16 @@ mod tests {
         }
     }
 
+    /// On a way that is full.
+    fn room(estimate_bps: u64, audio_bps: u64, may_pause: bool) -> Room {
+        Room {
+            estimate_bps,
+            audio_bps,
+            may_pause,
+            congested: true,
+        }
+    }
+
     fn taken(candidates: &[Candidate]) -> Vec<usize> {
         candidates.iter().map(|one| one.taken).collect()
     }
@@ -220,19 +254,19 @@ mod tests {
     #[test]
     fn everybody_gets_the_lowest_before_anybody_climbs() {
         let mut all = vec![video(1, &[100, 500, 1500]), video(1, &[100, 500, 1500])];
-        let outcome = allocate(S, 900_000, 40_000, true, &mut all);
+        let outcome = allocate(S, &room(900_000, 40_000, true), &mut all);
         assert_eq!(taken(&all), [2, 1]);
         assert!(outcome.spent_bps <= 900_000 && outcome.wanted_bps.is_some());
-        allocate(S, 250_000 + 40_000, 40_000, true, &mut all);
+        allocate(S, &room(250_000 + 40_000, 40_000, true), &mut all);
         assert_eq!(taken(&all), [1, 1]);
     }
 
     #[test]
     fn higher_priority_climbs_first_and_is_paused_last() {
         let mut all = vec![video(1, &[100, 500]), video(9, &[100, 500])];
-        allocate(S, 750_000, 0, true, &mut all);
+        allocate(S, &room(750_000, 0, true), &mut all);
         assert_eq!(taken(&all), [1, 2]);
-        allocate(S, 140_000, 0, true, &mut all);
+        allocate(S, &room(140_000, 0, true), &mut all);
         assert_eq!(taken(&all), [0, 1]);
     }
 
@@ -243,25 +277,25 @@ mod tests {
             .map(|priority| video(priority, &rates))
             .to_vec();
         // Three at the lowest, one at its top.
-        allocate(S, 1_500_000, 0, true, &mut all);
+        allocate(S, &room(1_500_000, 0, true), &mut all);
         assert_eq!(taken(&all), [1, 4, 1, 1]);
         // Then the next one, as far as it goes.
-        allocate(S, 2_100_000, 0, true, &mut all);
+        allocate(S, &room(2_100_000, 0, true), &mut all);
         assert_eq!(taken(&all), [1, 4, 1, 3]);
         // What is left goes to equals in turns.
-        allocate(S, 2_800_000, 0, true, &mut all);
+        allocate(S, &room(2_800_000, 0, true), &mut all);
         assert_eq!(taken(&all), [2, 4, 2, 4]);
         // And in a drought it is paused last.
-        allocate(S, 220_000, 0, true, &mut all);
+        allocate(S, &room(220_000, 0, true), &mut all);
         assert_eq!(taken(&all), [0, 1, 0, 1]);
-        allocate(S, 110_000, 0, true, &mut all);
+        allocate(S, &room(110_000, 0, true), &mut all);
         assert_eq!(taken(&all), [0, 1, 0, 0]);
     }
 
     #[test]
     fn a_guess_pauses_nobody() {
         let mut all = vec![video(1, &[3_000, 6_000])];
-        let outcome = allocate(S, 900_000, 0, false, &mut all);
+        let outcome = allocate(S, &room(900_000, 0, false), &mut all);
         assert_eq!(taken(&all), [1]);
         assert!(outcome.wanted_bps.is_some());
     }
@@ -272,11 +306,11 @@ mod tests {
         all[0].memory.note(S, Some((1, 0)), true);
         all[0].memory.note(2 * S, Some((0, 0)), true);
         // Too soon, then too tight, then right.
-        allocate(3 * S, 2_000_000, 0, true, &mut all);
+        allocate(3 * S, &room(2_000_000, 0, true), &mut all);
         assert_eq!(taken(&all), [1]);
-        allocate(8 * S, 560_000, 0, true, &mut all);
+        allocate(8 * S, &room(560_000, 0, true), &mut all);
         assert_eq!(taken(&all), [1]);
-        allocate(8 * S, 600_000, 0, true, &mut all);
+        allocate(8 * S, &room(600_000, 0, true), &mut all);
         assert_eq!(taken(&all), [2]);
     }
 
@@ -299,9 +333,23 @@ mod tests {
     fn what_is_held_stays_in_a_tight_estimate() {
         let mut all = vec![video(1, &[100, 500])];
         all[0].memory.note(S, Some((1, 0)), true);
-        allocate(S, 535_000, 0, true, &mut all);
+        allocate(S, &room(535_000, 0, true), &mut all);
         assert_eq!(taken(&all), [2]);
-        let outcome = allocate(S, 525_000, 0, true, &mut all);
+        let outcome = allocate(S, &room(525_000, 0, true), &mut all);
         assert_eq!((taken(&all), outcome.wanted_bps.is_some()), (vec![1], true));
+    }
+
+    #[test]
+    fn what_is_held_may_take_more_while_the_way_is_not_full() {
+        let mut all = vec![video(1, &[100, 500])];
+        all[0].memory.note(S, Some((1, 0)), true);
+        let calm = |estimate_bps| Room {
+            congested: false,
+            ..room(estimate_bps, 0, true)
+        };
+        allocate(S, &calm(430_000), &mut all);
+        assert_eq!(taken(&all), [2]);
+        allocate(S, &calm(420_000), &mut all);
+        assert_eq!(taken(&all), [1]);
     }
 }

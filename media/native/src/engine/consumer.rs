@@ -106,6 +106,9 @@ pub(crate) struct Consumer {
     pub(crate) wanted: (u8, u8),
     /// The present encoding takes too much: it ends with its frame.
     pub(crate) cut: bool,
+    /// The keyframe of the lower encoding is asked for then: the queue that it has to come through
+    /// drains meanwhile.
+    pub(crate) ask_at_ns: Option<u64>,
     pub(crate) grant: Option<Grant>,
     pub(crate) memory: Memory,
     /// There is more than one way to send it.
@@ -151,7 +154,8 @@ impl Consumer {
     }
 
     /// On the way to a lower encoding, which begins with a keyframe only, the present one is cut
-    /// short at once: to its lowest temporal layer, or altogether if even that is too much.
+    /// short at once: to its lowest temporal layer, or altogether if even that is too much, or if the
+    /// queue on the way is to drain first.
     pub(crate) fn hurry_down(&mut self, now_ns: u64, target: Option<u8>, producer: &Producer) {
         let current = self.selection.current();
         self.cut = false;
@@ -165,7 +169,16 @@ impl Consumer {
         let granted_bps = self.grant.map_or(0, |grant| grant.bitrate_bps);
         let state = producer.encodings.get(usize::from(current));
         let least_bps = state.map_or(0, |one| one.rates.bitrate_bps(now_ns, ALL, 0, false));
-        self.cut = least_bps > 2 * granted_bps;
+        self.cut = self.ask_at_ns.is_some() || least_bps > 2 * granted_bps;
+    }
+
+    /// Whether it went down from this encoding, or is cut off from it on the way down.
+    pub(crate) fn has_left(&self, encoding: u8) -> bool {
+        self.selection.current() != Some(encoding)
+            && self
+                .selection
+                .target()
+                .is_some_and(|target| target < encoding)
     }
 
     /// The layers that are sent now. Temporal ones only where there are some.

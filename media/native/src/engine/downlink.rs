@@ -9,7 +9,7 @@
 //! gets all that it wants, for nothing is known against it.
 
 use super::Engine;
-use super::allocate::{Candidate, Outcome, STEPS_MAX, Step, allocate};
+use super::allocate::{Candidate, Outcome, Room, STEPS_MAX, Step, allocate};
 use super::consumer::Grant;
 use super::filter::Structure;
 use super::producer::Producer;
@@ -31,6 +31,10 @@ const TELL_NS: u64 = 5_000_000_000;
 
 /// What simulcast encodings are taken for until they are measured.
 const GUESSES_BPS: [u64; 3] = [200_000, 700_000, 2_000_000];
+
+/// A queue of so much drains before a lower encoding begins, half of it, and half of so much at most.
+const DRAINED_NS_MIN: u64 = 120_000_000;
+const DRAINED_NS_MAX: u64 = 600_000_000;
 
 /// Congestion so long ago has nothing to do with a step down now.
 const CONGESTED_NS: u64 = 3_000_000_000;
@@ -125,6 +129,9 @@ fn follow_estimate(engine: &mut Engine, now_ns: u64, key: TransportKey) {
 pub(super) fn handle_allocate(engine: &mut Engine, now_ns: u64, key: TransportKey) {
     if let Some(transport) = engine.table.transports.get_mut(key) {
         transport.downlink.estimator.handle_tick(now_ns);
+        for consumer in transport.consumers.clone() {
+            engine.ask_after_drain(now_ns, consumer);
+        }
         engine.reallocate(now_ns, key);
         engine.tell_estimate(now_ns, key);
         engine.tell_layers(now_ns, key);
@@ -159,10 +166,16 @@ impl Engine {
         let downlink = &mut transport.downlink;
         let at_ns = now_ns + ALLOCATE_NS;
         timers.arm(&mut downlink.timer, at_ns, Timer::Allocate(key));
+        let congested = downlink.is_congested(now_ns);
         match downlink.budget(now_ns, numbers_packets) {
-            Some((estimate_bps, known)) => {
-                downlink.outcome =
-                    allocate(now_ns, estimate_bps, audio_bps, known, &mut candidates);
+            Some((estimate_bps, may_pause)) => {
+                let room = Room {
+                    estimate_bps,
+                    audio_bps,
+                    may_pause,
+                    congested,
+                };
+                downlink.outcome = allocate(now_ns, &room, &mut candidates);
             }
             None => {
                 downlink.outcome = Outcome::default();
@@ -172,7 +185,6 @@ impl Engine {
             }
         }
         let wanted_bps = downlink.outcome.wanted_bps;
-        let congested = downlink.is_congested(now_ns);
         for (key, candidate) in keys.into_iter().zip(&candidates) {
             self.grant(now_ns, key, candidate, congested);
         }
@@ -200,11 +212,39 @@ impl Engine {
                 .memory
                 .note(now_ns, layers, is_limited && congested);
         }
+        let lower = before.and_then(|one| one.layers).zip(layers);
+        if lower.is_some_and(|(before, now)| now.0 < before.0)
+            && congested
+            && consumer.ask_at_ns.is_none()
+        {
+            self.drain_first(now_ns, key);
+        }
         let changed =
             before.is_none_or(|before| (before.layers, before.is_limited) != (layers, is_limited));
         if changed {
             self.aim_consumer(now_ns, key);
         }
+    }
+
+    /// A consumer goes down through a queue that is long: nothing is sent until a part of it has
+    /// drained. What was sent now would be lost at its end, and the keyframe with it.
+    fn drain_first(&mut self, now_ns: u64, key: ConsumerKey) {
+        let Engine { table, timers, .. } = self;
+        let Some(consumer) = table.consumers.get_mut(key) else {
+            return;
+        };
+        let Some(transport) = table.transports.get_mut(consumer.transport) else {
+            return;
+        };
+        let downlink = &mut transport.downlink;
+        let queued_ns = downlink.estimator.queued_ns();
+        if queued_ns < DRAINED_NS_MIN {
+            return;
+        }
+        let at_ns = now_ns + queued_ns.min(DRAINED_NS_MAX) / 2;
+        consumer.ask_at_ns = Some(at_ns);
+        let timer = Timer::Allocate(consumer.transport);
+        timers.arm(&mut downlink.timer, at_ns, timer);
     }
 
     /// Tells control the estimate, where it matters to somebody.

@@ -9,19 +9,26 @@ pub(crate) const SPATIAL_MAX: usize = 3;
 /// See [`SPATIAL_MAX`].
 pub(crate) const TEMPORAL_MAX: usize = 4;
 
-/// How much of a new measurement enters the smoothed value, each half second.
+/// How much of a new measurement enters the smoothed value, each half second. More counts little
+/// until it has lasted for [`LASTS`] of them: one keyframe makes two of them large.
 const UP: f64 = 0.5;
+const UP_AT_FIRST: f64 = 0.1;
 const DOWN: f64 = 0.25;
+const LASTS: u8 = 3;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LayerRates {
     meters: [[RateMeter; TEMPORAL_MAX]; SPATIAL_MAX],
     /// Smoothed, of each layer by itself.
     smoothed_bps: [[f64; TEMPORAL_MAX]; SPATIAL_MAX],
+    /// Measurements in a row that were above it.
+    above: [[u8; TEMPORAL_MAX]; SPATIAL_MAX],
     samples: u32,
     began_ns: Option<u64>,
 }
 
+/// The size of the first frame is left out.
+const FIRST_NS: u64 = 100_000_000;
 /// Less than this is no measurement: a keyframe alone would fill it.
 const MEASURED_NS: u64 = 300_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
@@ -32,7 +39,9 @@ impl LayerRates {
     pub(crate) fn record(&mut self, now_ns: u64, info: &PayloadInfo, bytes: usize) {
         let spatial = usize::from(info.spatial_layer).min(SPATIAL_MAX - 1);
         let temporal = usize::from(info.temporal_layer).min(TEMPORAL_MAX - 1);
-        self.began_ns.get_or_insert(now_ns);
+        // A stream begins with a keyframe, which says that there are layers, and not what they take.
+        let began_ns = *self.began_ns.get_or_insert(now_ns + FIRST_NS);
+        let bytes = if now_ns < began_ns { 1 } else { bytes };
         self.meters[spatial][temporal].record(now_ns, bytes);
     }
 
@@ -46,13 +55,20 @@ impl LayerRates {
     pub(crate) fn smooth(&mut self, now_ns: u64) {
         self.samples = self.samples.saturating_add(1);
         let whole = self.whole(now_ns);
-        for (meters, smoothed) in self.meters.iter().zip(&mut self.smoothed_bps) {
-            for (meter, smoothed) in meters.iter().zip(smoothed) {
-                let now = meter.bitrate_bps(now_ns) as f64 * whole;
-                let share = match self.samples {
-                    0..=2 => 1.0,
-                    _ if now > *smoothed => UP,
-                    _ => DOWN,
+        for spatial in 0..SPATIAL_MAX {
+            for temporal in 0..TEMPORAL_MAX {
+                let now = self.meters[spatial][temporal].bitrate_bps(now_ns) as f64 * whole;
+                let smoothed = &mut self.smoothed_bps[spatial][temporal];
+                let above = &mut self.above[spatial][temporal];
+                *above = match now > *smoothed {
+                    true => above.saturating_add(1),
+                    false => 0,
+                };
+                let share = match (self.samples, *above) {
+                    (0..=2, _) => 1.0,
+                    (_, 0) => DOWN,
+                    (_, 1..LASTS) => UP_AT_FIRST,
+                    _ => UP,
                 };
                 *smoothed += (now - *smoothed) * share;
             }

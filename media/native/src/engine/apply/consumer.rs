@@ -213,6 +213,7 @@ fn insert_consumer(
         filter: LayerFilter::default(),
         wanted: (ALL, ALL),
         cut: false,
+        ask_at_ns: None,
         grant: None,
         memory: Memory::default(),
         has_choice: false,

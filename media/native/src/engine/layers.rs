@@ -71,8 +71,22 @@ impl Engine {
         if !(consumer.selection.aim(target) || needs_keyframe) || !consumer.is_video() {
             return;
         }
+        if consumer.ask_at_ns.is_some() {
+            return;
+        }
         if let Some(target) = target {
             self.ask_keyframe(now_ns, producer_key, target);
+        }
+    }
+
+    /// The queue had its time to drain: asks for the keyframe that is to come through it.
+    pub(super) fn ask_after_drain(&mut self, now_ns: u64, key: ConsumerKey) {
+        let Some(consumer) = self.table.consumers.get_mut(key) else {
+            return;
+        };
+        if consumer.ask_at_ns.is_some_and(|at_ns| at_ns <= now_ns) {
+            consumer.ask_at_ns = None;
+            self.ask_if_waiting(now_ns, key);
         }
     }
 

@@ -5,6 +5,9 @@
 //! depends on nothing but the cached packet, the row and the segment that it
 //! was sent in, see `apply::extensions_for`.
 //!
+//! What was lost of a higher encoding than the viewer is on its way to stays lost: a keyframe makes it
+//! needless, and must not wait behind it.
+//!
 //! Bounds: a viewer's stream has a budget a second, and one packet is sent
 //! again only after a round trip, for the NACKs in between are about the same loss.
 
@@ -61,6 +64,9 @@ fn resend(engine: &mut Engine, now_ns: u64, key: ConsumerKey, sequence_number: u
 
     let origin = consumer.rewriter.origin(sequence_number)?;
     let outgoing = consumer.rewriter.extend(sequence_number)?;
+    if consumer.has_left(origin.encoding) {
+        return None;
+    }
     let encoding = producer.encodings.get(usize::from(origin.encoding))?;
     let cached = encoding.cache.lookup(origin.sequence, now_ns)?;
     let packet = RtpPacket::parse(cached.data).ok()?;

@@ -78,3 +78,41 @@ fn a_single_large_layer_is_not_paused_on_a_guess() {
     let outcome = stage.viewers[0].videos[&crate::stage::VIDEO].judge(stage.world.now_ns);
     assert!(outcome.freeze_ns_max < 200 * MS, "{outcome:?}");
 }
+
+#[test]
+fn a_sudden_drop_freezes_the_picture_for_less_than_a_second() {
+    for seed in 1..=4 {
+        let mut stage = Stage::seeded(seed, 1, &[200_000, 600_000, 1_900_000]);
+        stage.cameras[0].keyframe = 6;
+        stage.cameras[0].uneven_percent = 30;
+        let mut path = Path::new(10_000_000, (2 + 12 * seed) * MS);
+        path.queue_ns_max = 300 * MS;
+        stage.add_viewer(Ok(path));
+        stage.run((15_000 + 77 * seed) * MS);
+        assert_eq!(stage.layer_at("v0c0", 14.9), Some(2), "{:?}", stage.changes);
+        let narrowed = stage.seconds();
+        stage.world.paths[0].capacity_bps = 500_000;
+        stage.run(15 * S);
+        let widened = stage.seconds();
+        stage.world.paths[0].capacity_bps = 10_000_000;
+        stage.run(12 * S);
+        stage.assert_decodable(&format!("drop-{seed}"), 0, 500);
+        let freeze_ms = stage.freeze_ms(0, narrowed - 1.0, narrowed + 5.0);
+        assert!(freeze_ms < 700, "seed {seed}: {freeze_ms} ms");
+        let layers = stage.layers("v0c0");
+        let steps = layers.iter().filter(|one| one.0 >= narrowed);
+        let downs = steps.take_while(|one| one.0 < narrowed + 4.0).count();
+        assert_eq!(downs, 1, "seed {seed}, in one step: {layers:?}");
+        let rises = layers.windows(2).filter(|pair| pair[1].0 < narrowed);
+        let rises = rises.into_iter().all(|pair| pair[0].1 < pair[1].1);
+        assert!(rises, "seed {seed}, up only at first: {layers:?}");
+        assert_up_within(&stage, "v0c0", widened, 10.0);
+        assert!(stage.oscillation_s("v0c0", 0.0) >= 5.0, "{layers:?}");
+    }
+}
+
+/// All layers so many seconds after the link became wide again.
+fn assert_up_within(stage: &Stage, consumer: &str, widened: f64, seconds: f64) {
+    let layer = stage.layer_at(consumer, widened + seconds);
+    assert_eq!(layer, Some(2), "up within {seconds} s: {:?}", stage.changes);
+}

@@ -24,10 +24,10 @@ from msgspec import Struct
 from load.first_flight import FirstFlights
 from load.snapshot import Latencies, Snapshot, StreamRow
 from media._native import LoadPlane
-from media.certificate import DtlsCertificate
+from media.certificate import SRTP_PROFILES, DtlsCertificate
 from media.dtls import DtlsContext
 from media.dtls_driver import DtlsDriver
-from protocol.orders import SendDtls, SetTransport
+from protocol.orders import SendDtls, SetTransport, SrtpProfile
 from protocol.transport_parameters import (
     DtlsFingerprint,
     DtlsParameters,
@@ -60,13 +60,20 @@ class _Waiting:
 class Mass:
     """All native clients of this process, and their one certificate."""
 
-    def __init__(self, *, seed: int, feedback_interval_ms: float = 100.0) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int,
+        feedback_interval_ms: float = 100.0,
+        srtp_profile: SrtpProfile | None = None,
+    ) -> None:
         self.plane = LoadPlane(
             seed=seed,
             origin=secrets.randbits(32),
             feedback_interval_ns=int(feedback_interval_ms * 1e6),
         )
-        self._context = DtlsContext(DtlsCertificate.generate())
+        profiles = tuple(SRTP_PROFILES) if srtp_profile is None else (srtp_profile,)
+        self._context = DtlsContext(DtlsCertificate.generate(), profiles)
         self._dtls = DtlsDriver(self._context, clock=_now_ns)
         self._first_flights = FirstFlights()
         self._waiting: dict[int, _Waiting] = {}

@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from load.mass import Conditions
+from protocol.orders import SrtpProfile
 
 VideoCodec = Literal["VP8", "H264"]
 
@@ -49,6 +50,8 @@ class LoadOptions(Struct, frozen=True, kw_only=True):
     """Viewers that may be about to join at a time."""
     seed: int = 1
     signaling: Literal["reprise", "janus"] = "reprise"
+    srtp_profile: SrtpProfile | None = None
+    """The only one that clients offer; None: all, and the server chooses."""
     watch_pids: tuple[int, ...] = ()
     """Processes of the server on this machine whose CPU time and memory are told."""
 

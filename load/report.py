@@ -35,6 +35,7 @@ class Joins(Struct, frozen=True, kw_only=True):
     """How viewers came."""
 
     asked: int
+    """Who joined or failed to; who was about to join when the run ended is neither."""
     joined: int
     failed: int
     left: int
@@ -192,7 +193,7 @@ def report_of(options: LoadOptions, record: Record) -> Report:
         stopped=record.stopped,
         options=_told(options),
         joins=Joins(
-            asked=record.viewers_asked,
+            asked=record.viewers_joined + record.failures.total(),
             joined=record.viewers_joined,
             failed=record.failures.total(),
             left=record.viewers_left,

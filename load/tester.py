@@ -49,7 +49,6 @@ class Record:
     def __init__(self) -> None:
         self.started_unix_s = time.time()
         self.server = ""
-        self.viewers_asked = 0
         self.viewers_joined = 0
         self.viewers_now = 0
         self.viewers_left = 0
@@ -124,12 +123,14 @@ class Tester:
         seats.start_soon(self._sample_always, sampling)
         await self._unless_stopped(functools.partial(self._come, seats))
         self._begin_steady()
+        churning = trio.CancelScope()
         if self.options.churn_per_s > 0:
-            seats.start_soon(self._churn, seats)
+            seats.start_soon(self._churn, seats, churning)
         with trio.move_on_after(self.options.duration_s):
             await self._stop.wait()
         sampling.cancel()
         self._end_steady()
+        churning.cancel()
 
     async def _unless_stopped(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do something, until it is done or the run is stopped."""
@@ -173,7 +174,6 @@ class Tester:
 
     async def _take_seat(self, seats: trio.Nursery, room: str) -> None:
         record = self.record
-        record.viewers_asked += 1
         async with self._limit:
             record.joining += 1
             seat = Seat()
@@ -224,20 +224,25 @@ class Tester:
             if self._held_now == 0:
                 self._all_left.set()
 
-    async def _churn(self, seats: trio.Nursery) -> None:
-        """Let viewers leave, and others come."""
+    async def _churn(self, seats: trio.Nursery, scope: trio.CancelScope) -> None:
+        """Let viewers leave, and others come in their place, until cancelled.
+
+        Who has not quite come by then does not come: its publisher is about to leave.
+        """
         names = self.options.room_names
         publishers = len(names) * self.options.publishers
-        while not self._stop.is_set():
-            await trio.sleep(self._random.expovariate(self.options.churn_per_s))
-            if len(self._seats) <= publishers:
-                continue
-            seat = self._seats.pop(self._random.randrange(publishers, len(self._seats)))
-            self._look_at_rows()
-            seat.wanted.set()
-            self.record.viewers_left += 1
-            self.record.viewers_now -= 1
-            seats.start_soon(self._take_seat, seats, self._random.choice(names))
+        with scope:
+            async with trio.open_nursery() as coming:
+                while True:
+                    await trio.sleep(self._random.expovariate(self.options.churn_per_s))
+                    if len(self._seats) <= publishers:
+                        continue
+                    seat = self._seats.pop(self._random.randrange(publishers, len(self._seats)))
+                    self._look_at_rows()
+                    seat.wanted.set()
+                    self.record.viewers_left += 1
+                    self.record.viewers_now -= 1
+                    coming.start_soon(self._take_seat, seats, self._random.choice(names))
 
     async def _sample_always(self, scope: trio.CancelScope) -> None:
         with scope:

@@ -59,7 +59,7 @@ def sample(second: int, *, viewers: int = 10, lost: int = 0, drops: int = 0) -> 
 
 def record(samples: list[Sample], *, steady: int = 0) -> Record:
     made = Record()
-    made.viewers_asked = made.viewers_joined = made.viewers_now = samples[-1].joined
+    made.viewers_joined = made.viewers_now = samples[-1].joined
     made.join_ns = [10 * MS * (index + 1) for index in range(samples[-1].joined)]
     made.keyframe_ns = [20 * MS]
     made.samples = samples

@@ -9,6 +9,8 @@ import sys
 from bench.machine import machine
 
 MODULES = ("bench.store", "bench.actors", "bench.replay", "bench.crowd", "bench.first_frame")
+WRITERS = ("bench.forwarding", "bench.two_cores", "bench.janus")
+"""They write bench/results.md, each its section."""
 EXAMPLES = ("packet_cost", "fanout_cost")
 
 
@@ -24,7 +26,8 @@ def main() -> int:
     failed = 0
     for name in MODULES:
         failed += bool(run(name, sys.executable, "-O", "-m", name))
-    failed += bool(run("bench.forwarding", sys.executable, "-m", "bench.forwarding", "--write"))
+    for name in WRITERS:
+        failed += bool(run(name, sys.executable, "-m", name, "--write"))
     manifest = ("--manifest-path", "media/native/Cargo.toml")
     for name in EXAMPLES:
         command = ("cargo", "run", "--quiet", "--release", *manifest, "--example", name)

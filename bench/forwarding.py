@@ -8,6 +8,10 @@ bursts a second and opus 50 times a second, AES-128-GCM, real ICE, DTLS, receive
 transport-cc feedback of every viewer. Before each, the floor (`examples/floor.rs`) sends as many
 sockets the same packets from the first core to the second, by a plain loop of encrypt and send.
 
+All viewers negotiate transport-cc, so the router estimates the bandwidth of each and probes for
+more where video is withheld. The row *simulcast* has a publisher of three layers whose largest has
+those 1.5 Mbit/s: a viewer's bitrate tells that it got that one.
+
 Counted is the CPU time of both router processes while all viewers watch, as /proc tells it, divided
 by the packets that viewers received; loopback's receive path runs in the sender's calls, here and
 in the floor. Figures are medians over the rounds. `--write` puts them into bench/results.md with a
@@ -39,6 +43,8 @@ LOAD_ROOT = ROOT
 MANIFEST = ROOT / "media" / "native" / "Cargo.toml"
 SAMPLE_S = 0.25
 RAMP_PER_S = 100
+SIMULCAST_BPS = 2_240_000
+"""Of all layers, so that the largest has what a publisher without layers sends."""
 EDGE_S = 0.5
 """Left out at both ends of the time in which all watch."""
 
@@ -93,7 +99,9 @@ def measure_floor(command: list[str], viewers: int, duration_s: int, cores: list
     return figures
 
 
-def measure_router(viewers: int, workers: int, duration_s: int, cores: list[int]) -> Figures:
+def measure_router(
+    viewers: int, workers: int, duration_s: int, cores: list[int], *, simulcast: bool = False
+) -> Figures:
     """Let so many viewers watch through a fresh router."""
     with tempfile.TemporaryDirectory(prefix="forwarding-") as directory:
         where = Path(directory)
@@ -112,7 +120,7 @@ def measure_router(viewers: int, workers: int, duration_s: int, cores: list[int]
             idle = Router(server).usage()
             sampler = Sampler(Router(server))
             sampler.start()
-            report = run_load(server.signaling_url, viewers, duration_s)
+            report = run_load(server.signaling_url, viewers, duration_s, simulcast=simulcast)
             sampler.end()
         finally:
             server.close()
@@ -135,6 +143,7 @@ def measure_router(viewers: int, workers: int, duration_s: int, cores: list[int]
         "latency_p99_ms": steady["latency_ms"]["p99"],
         "latency_max_ms": steady["latency_ms"]["max"],
         "loss": steady["loss"],
+        "mbps_per_viewer": steady["bitrate_per_viewer_bps"] / 1e6,
         "joined": report["joins"]["joined"],
         "joins_s": report["joins"]["seconds"],
         "rss_mb": rss_kb / 1000,
@@ -145,11 +154,12 @@ def measure_router(viewers: int, workers: int, duration_s: int, cores: list[int]
     }
 
 
-def run_load(url: str, viewers: int, duration_s: int) -> Figures:
+def run_load(url: str, viewers: int, duration_s: int, *, simulcast: bool = False) -> Figures:
     """Run `reprise load` to its end; its report."""
     command = [sys.executable, "-O", "-m", "gateway.cli", "load", url, "--json", "--quiet"]
     options = [f"--viewers={viewers}", f"--duration={duration_s}s"]
     options += [f"--ramp={max(1, viewers // RAMP_PER_S)}s"]
+    options += ["--simulcast", f"--bitrate={SIMULCAST_BPS}"] if simulcast else []
     ended = subprocess.run(
         [*command, *options], cwd=LOAD_ROOT, capture_output=True, text=True, check=False
     )
@@ -171,20 +181,22 @@ def median(rounds: list[Figures]) -> Figures:
 
 
 def measure(levels: list[int], rounds: int, duration_s: int) -> list[Figures]:
-    """Floor and router for each number of viewers, and the router with two workers for 500."""
+    """Floor and router for each number of viewers; 500 with two workers and simulcast as well."""
     cores = sorted(os.sched_getaffinity(0))
     floor = floor_command()
     rows = []
-    settings = [(viewers, 1) for viewers in levels]
-    settings += [(viewers, 2) for viewers in levels if viewers == 500]
-    for viewers, workers in settings:
+    settings = [(viewers, 1, False) for viewers in levels]
+    settings += [(viewers, 2, False) for viewers in levels if viewers == 500]
+    settings += [(viewers, 1, True) for viewers in levels if viewers == 500]
+    for viewers, workers, simulcast in settings:
         floors, routers = [], []
+        kind = f"{viewers} viewers, {workers} workers{', simulcast' if simulcast else ''}"
         for number in range(rounds):
             floors.append(measure_floor(floor, viewers, duration_s, cores))
-            routers.append(measure_router(viewers, workers, duration_s, cores))
+            routers.append(measure_router(viewers, workers, duration_s, cores, simulcast=simulcast))
             last = routers[-1]
             print(
-                f"{viewers} viewers, {workers} workers, round {number + 1}: floor"
+                f"{kind}, round {number + 1}: floor"
                 f" {floors[-1]['cost_us']:.2f} µs, router {last['cost_us']:.2f} µs (plane"
                 f" {last['plane_us']:.2f}, control {last['control_us']:.2f}), latency p50"
                 f" {last['latency_p50_ms']:.2f} p99 {last['latency_p99_ms']:.2f} ms, loss"
@@ -192,7 +204,8 @@ def measure(levels: list[int], rounds: int, duration_s: int) -> list[Figures]:
                 f" {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
-        row = median(routers) | {"viewers": viewers, "workers": workers}
+        row = median(routers)
+        row |= {"viewers": viewers, "workers": workers, "simulcast": simulcast}
         row["floor_us"] = median(floors)["cost_us"]
         row["ratio"] = statistics.median(
             router["cost_us"] / floor["cost_us"]

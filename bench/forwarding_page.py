@@ -1,4 +1,4 @@
-"""Write what was measured of forwarding into bench/results.md, with a plot."""
+"""What bench/results.md says of forwarding, with a plot."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from bench.machine import machine
+from bench.page import write_section
 
 HERE = Path(__file__).parent
-PAGE = HERE / "results.md"
 PLOT = HERE / "results.svg"
 SVG = 'xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="12"'
 COLUMNS = (
     "viewers",
     "workers",
+    "layers",
     "floor µs",
     "router µs",
     "ratio",
@@ -28,6 +29,7 @@ COLUMNS = (
     "p50 ms",
     "p99 ms",
     "max ms",
+    "Mbit/s",
     "loss",
     "RSS MB",
     "KB a viewer",
@@ -37,17 +39,21 @@ TARGET = 1.75
 
 
 def write_page(rows: list[dict[str, Any]], *, rounds: int, duration_s: int, note: str) -> None:
-    """Write the page and the plot."""
-    PLOT.write_text(_plot([row for row in rows if row["workers"] == 1]))
-    PAGE.write_text(_page(rows, rounds, duration_s, note))
+    """Write the section and the plot."""
+    PLOT.write_text(_plot([row for row in rows if _is_plain(row)]))
+    write_section("forwarding", _section(rows, rounds, duration_s, note))
 
 
-def _page(rows: list[dict[str, Any]], rounds: int, duration_s: int, note: str) -> str:
+def _is_plain(row: dict[str, Any]) -> bool:
+    return row["workers"] == 1 and not row["simulcast"]
+
+
+def _section(rows: list[dict[str, Any]], rounds: int, duration_s: int, note: str) -> str:
     lines = [
-        "# Forwarding: what it costs",
+        "## What forwarding costs",
         "",
-        "Written by `make bench` (`python -m bench.forwarding --write`); the module says what is",
-        f"counted and how. Medians of {rounds} rounds of {duration_s} s.",
+        "The router on one core, the load tester on the other: `python -m bench.forwarding`, whose",
+        f"head says what is counted. Medians of {rounds} rounds of {duration_s} s.",
         "",
         f"- {machine()} at the end",
         f"- trio {version('trio')}, {_rust()}",
@@ -60,6 +66,7 @@ def _page(rows: list[dict[str, Any]], rounds: int, duration_s: int, note: str) -
         cells = [
             f"{row['viewers']:,}",
             f"{row['workers']}",
+            "3" if row["simulcast"] else "1",
             f"{row['floor_us']:.2f}",
             f"{row['cost_us']:.2f}",
             f"{row['ratio']:.2f}",
@@ -70,6 +77,7 @@ def _page(rows: list[dict[str, Any]], rounds: int, duration_s: int, note: str) -
             f"{row['latency_p50_ms']:.2f}",
             f"{row['latency_p99_ms']:.2f}",
             f"{row['latency_max_ms']:.1f}",
+            f"{row['mbps_per_viewer']:.2f}",
             f"{row['loss']:.4%}",
             f"{row['rss_mb']:.0f}",
             f"{row['rss_kb_per_viewer']:.0f}",
@@ -77,14 +85,12 @@ def _page(rows: list[dict[str, Any]], rounds: int, duration_s: int, note: str) -
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        "µs are CPU time a packet that a viewer received. *core* is the share of one core that the",
-        "router's two processes used together. Latency is from the publisher's stamp to the",
-        "viewer's socket, the load tester's own delays included. *KB a viewer* is resident memory",
-        "of both processes beyond that of the idle router.",
+        "*Mbit/s* is what a viewer received; with three layers, the largest is that of the other",
+        "rows. *KB a viewer* is resident memory of both processes beyond that of the idle router.",
         "",
         "![CPU time a packet](results.svg)",
     ]
-    at_500 = [row for row in rows if row["viewers"] == 500 and row["workers"] == 1]
+    at_500 = [row for row in rows if row["viewers"] == 500 and _is_plain(row)]
     for row in at_500:
         verdict = "within" if row["ratio"] <= TARGET else "beyond"
         lines += ["", f"At 500 viewers the router costs {row['ratio']:.2f} times the floor:"]

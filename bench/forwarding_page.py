@@ -10,7 +10,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from bench.machine import machine
-from bench.page import write_section
+from bench.page import rounds_of, write_section
 
 HERE = Path(__file__).parent
 PLOT = HERE / "results.svg"
@@ -53,7 +53,7 @@ def _section(rows: list[dict[str, Any]], rounds: int, duration_s: int, note: str
         "## What forwarding costs",
         "",
         "The router on one core, the load tester on the other: `python -m bench.forwarding`, whose",
-        f"head says what is counted. Medians of {rounds} rounds of {duration_s} s.",
+        f"head says what is counted. {rounds_of(rounds, duration_s)}",
         "",
         f"- {machine()} at the end",
         f"- trio {version('trio')}, {_rust()}",

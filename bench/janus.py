@@ -25,7 +25,7 @@ from pathlib import Path
 from bench.janus_process import enter_network, janus, why_not
 from bench.load_runs import Figures, report_of, router, start_load
 from bench.machine import machine
-from bench.page import table, write_section
+from bench.page import rounds_of, table, write_section
 
 JOINS_PER_S = 50
 HEADS = ("router", "viewers", "joined", "µs", "core", "p50 ms", "p99 ms", "loss", "KB a viewer")
@@ -107,20 +107,20 @@ def section(rows: list[tuple[str, int, Figures]], rounds: int, duration_s: int, 
         if name == PEER:
             ours = by_place["Reprise", viewers]["cost_us"]
             ratios.append(f"{figures['cost_us'] / ours:.1f} at {viewers:,} viewers")
-    servers = sorted({figures["server"] for *_, figures in rows})
+    servers = {name != PEER: figures["server"] for name, _, figures in rows}
     return "\n".join(
         [
             "## Beside Janus",
             "",
             (
                 "The same load on Reprise and on the videoroom of Debian's Janus, each alone on"
-                " one core, turn by turn: `python -m bench.janus`, whose head says how. Medians of"
-                f" {rounds} rounds of {duration_s} s. Where much is lost, a router had more to do"
+                " one core, turn by turn: `python -m bench.janus`, whose head says how."
+                f" {rounds_of(rounds, duration_s)} Where much is lost, a router had more to do"
                 " than it could."
             ),
             "",
             f"- {machine()} at the end",
-            f"- {', '.join(servers)} with `event_loops = 1`",
+            f"- {servers[True]}; {servers[False]} with `event_loops = 1`",
             *([f"- {note}"] if note else []),
             "",
             table(HEADS, cells),

@@ -45,6 +45,13 @@ def _sections(text: str) -> dict[str, str]:
     return {name: content for name, content in found if name in ORDER}
 
 
+def rounds_of(rounds: int, duration_s: int) -> str:
+    """Say how often and how long was measured."""
+    if rounds == 1:
+        return f"One round of {duration_s} s."
+    return f"Medians of {rounds} rounds of {duration_s} s."
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table whose first column is a name, and the others are numbers."""
     lines = [f"| {' | '.join(head)} |", "| --- |" + " ---: |" * (len(head) - 1)]

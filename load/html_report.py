@@ -12,8 +12,9 @@ from load.report import Report, Second
 from load.text import summary
 from load.thresholds import Verdict
 
-WIDTH, HEIGHT = 640, 180
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 10, 12, 24
+WIDTH, HEIGHT = 480, 180
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 8, 20, 22
+_SLOTS = 32
 _COLORS = ("#2b6cb0", "#c05621", "#2f855a")
 
 _STYLE = """
@@ -22,10 +23,13 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 1320px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1rem; margin: 0; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 1.5rem; }
-svg { width: 100%; height: auto; } text { fill: var(--faint); font-size: 11px; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(340px, 1fr)); gap: 1.5rem; }
+.tiles { display: flex; flex-wrap: wrap; gap: .6rem 2.2rem; margin: 1rem 0; }
+.tiles b { display: block; font-size: 1.5rem; line-height: 1.2; }
+svg { width: 100%; height: auto; } text { fill: var(--faint); font-size: 13px; }
 line { stroke: var(--faint); stroke-width: .5; } polyline { fill: none; stroke-width: 1.6; }
-pre { overflow-x: auto; } .warning { color: #c05621; } .failed { color: #c53030; }
+.steady { fill: var(--faint); opacity: .12; }
+pre { white-space: pre-wrap; } .warning { color: #c05621; } .failed { color: #c53030; }
 .key { font-size: .85rem; color: var(--faint); }
 """
 
@@ -82,8 +86,10 @@ PLOTS = (
 def page(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
     """The whole file."""
     title = f"Load test of {report.options.get('url', '')}, {report.started_at}"
-    plots = [_figure(plot, report.timeline) for plot in PLOTS]
-    histogram = _latency_histogram(report)
+    ended_s = report.timeline[-1].at_s if report.timeline else 0.0
+    steady = (ended_s - report.steady.seconds, ended_s)
+    plots = [_figure(plot, report.timeline, steady) for plot in PLOTS]
+    histograms = [_latency_histogram(report), _viewers_histogram(report)]
     options = ", ".join(f"{name} {value}" for name, value in report.options.items())
     return "\n".join(
         [
@@ -98,9 +104,13 @@ def page(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
                 for one in verdicts
                 if one.failed
             ),
+            f'<div class="tiles">{_tiles(report)}</div>',
             f"<pre>{html.escape(summary(report, tuple(verdicts)))}</pre>",
+            '<p class="key">Shaded: the steady time, in which all viewers were there.</p>'
+            if report.timeline
+            else "",
             '<div class="plots">',
-            *(plot for plot in [*plots, histogram] if plot),
+            *(plot for plot in [*plots, *histograms] if plot),
             "</div>",
             f'<p class="key">{html.escape(options)}</p>',
             "</body></html>\n",
@@ -108,7 +118,26 @@ def page(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
     )
 
 
-def _figure(plot: Plot, timeline: Sequence[Second]) -> str:
+def _tiles(report: Report) -> str:
+    """The figures that are looked for first."""
+    steady, used = report.steady, report.server_usage
+    tiles = [
+        (f"{report.joins.joined:,}", f"of {report.joins.asked:,} viewers joined"),
+        (f"{steady.loss:.3%}", "lost"),
+        (f"{steady.packets_per_s:,.0f}", "packets a second"),
+        (f"{steady.bitrate_per_viewer_bps / 1e6:.2f} Mbit/s", "a viewer"),
+        (f"{steady.freezes:,}", "freezes"),
+    ]
+    if steady.latency_ms.p99 is not None:
+        tiles.insert(2, (f"{steady.latency_ms.p99:.1f} ms", "latency, p99"))
+    if used is not None and used.cpu_us_per_packet is not None:
+        tiles.append((f"{used.cpu_us_per_packet:.2f} µs", "of the server's CPU a packet"))
+    return "".join(
+        f"<span><b>{html.escape(value)}</b>{html.escape(words)}</span>" for value, words in tiles
+    )
+
+
+def _figure(plot: Plot, timeline: Sequence[Second], steady: tuple[float, float]) -> str:
     """One plot; nothing where nothing was measured."""
     series = [(line.name, [(one.at_s, line.value(one)) for one in timeline]) for line in plot.lines]
     series = [(name, points) for name, points in series if any(y is not None for _, y in points)]
@@ -117,13 +146,17 @@ def _figure(plot: Plot, timeline: Sequence[Second]) -> str:
     values = [y for _, points in series for _, y in points if y is not None]
     top = _round_up(max(values))
     began_s, ended_s = timeline[0].at_s, timeline[-1].at_s
-    lines = []
+    span_s = max(1e-9, ended_s - began_s)
+    left, right = (_x(max(0.0, min(1.0, (at_s - began_s) / span_s))) for at_s in steady)
+    lines = [
+        (
+            f'<rect class="steady" x="{left:.1f}" y="{_y(1):.1f}" width="{right - left:.1f}"'
+            f' height="{_y(0) - _y(1):.1f}"/>'
+        )
+    ]
     for (_, points), color in zip(series, _COLORS, strict=False):
         for run in _runs(points):
-            path = " ".join(
-                f"{_x((x - began_s) / max(1e-9, ended_s - began_s)):.1f},{_y(y / top):.1f}"
-                for x, y in run
-            )
+            path = " ".join(f"{_x((x - began_s) / span_s):.1f},{_y(y / top):.1f}" for x, y in run)
             lines.append(f'<polyline points="{path}" stroke="{color}"/>')
     key = " · ".join(
         f'<span style="color:{color}">{html.escape(name)}</span>'
@@ -142,17 +175,36 @@ def _latency_histogram(report: Report) -> str:
     if len(buckets) < 2:
         return ""
     low, high = min(buckets), max(buckets)
-    most = max(buckets.values())
-    width = (WIDTH - _LEFT - _RIGHT) / (high - low + 1)
+    ends = (f"{2 ** (low / 8) / 1e3:.3g} ms", f"{2 ** ((high + 1) / 8) / 1e3:.3g} ms")
+    counts = [buckets.get(slot, 0) for slot in range(low, high + 1)]
+    key = "how many packets of the steady time took how long; the scale is logarithmic"
+    return _bars("One-way latency", "packets", counts, ends, key)
+
+
+def _viewers_histogram(report: Report) -> str:
+    """How many viewers received how much: those who see a smaller layer stand apart."""
+    bitrates = report.viewers.bitrates_bps
+    if len(bitrates) < 2 or bitrates[-1] <= 0:
+        return ""
+    counts = [0] * _SLOTS
+    for bps in bitrates:
+        counts[min(_SLOTS - 1, _SLOTS * bps // bitrates[-1])] += 1
+    ends = ("0", f"{bitrates[-1] / 1e6:.3g} Mbit/s")
+    key = "how many viewers received how much in the steady time"
+    return _bars("Viewers by what they received", "viewers", counts, ends, key)
+
+
+def _bars(title: str, unit: str, counts: Sequence[int], ends: tuple[str, str], key: str) -> str:
+    top = _round_up(max(counts))
+    width = (WIDTH - _LEFT - _RIGHT) / len(counts)
     bars = [
-        f'<rect x="{_LEFT + (slot - low) * width:.1f}" y="{_y(count / most):.1f}"'
-        f' width="{max(0.5, width - 1):.1f}" height="{_y(0) - _y(count / most):.1f}"'
+        f'<rect x="{_LEFT + slot * width:.1f}" y="{_y(count / top):.1f}"'
+        f' width="{max(0.5, width - 1):.1f}" height="{_y(0) - _y(count / top):.1f}"'
         f' fill="{_COLORS[0]}"/>'
-        for slot, count in sorted(buckets.items())
+        for slot, count in enumerate(counts)
+        if count
     ]
-    ends = [f"{2 ** (slot / 8) / 1e3:.3g} ms" for slot in (low, high)]
-    axes = _axes(most, "packets", *ends)
-    return _svg("One-way latency of the steady time", "", axes + "".join(bars))
+    return _svg(title, key, _axes(top, unit, *ends) + "".join(bars))
 
 
 def _runs(points: Sequence[tuple[float, float | None]]) -> list[list[tuple[float, float]]]:
@@ -186,7 +238,7 @@ def _axes(top: float, unit: str, left: str, right: str) -> str:
     parts.append(
         f'<text x="{WIDTH - _RIGHT}" y="{HEIGHT - 6}" text-anchor="end">{html.escape(right)}</text>'
     )
-    parts.append(f'<text x="{_LEFT + 4}" y="{_TOP + 10}">{html.escape(unit)}</text>')
+    parts.append(f'<text x="{_LEFT}" y="{_TOP - 7}">{html.escape(unit)}</text>')
     return "".join(parts)
 
 

@@ -24,6 +24,7 @@ from load.report import (
     histogram_distribution,
 )
 from load.snapshot import Latencies
+from load.viewers import merged
 
 Histogram = list[tuple[int, int]]
 
@@ -74,6 +75,7 @@ def merge(reports: Sequence[Report]) -> Report:
         whole_latency=whole,
         join_ms=join_ms,
         first_keyframe_ms=keyframe_ms,
+        viewers=merged([one.viewers for one in reports]),
         parts=sum(one.parts for one in reports),
     )
 

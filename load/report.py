@@ -17,6 +17,7 @@ from msgspec import Struct
 from load.options import LoadOptions
 from load.snapshot import Latencies, ReceiveCounts
 from load.tester import Record, Sample
+from load.viewers import Viewers, viewers_between
 
 VERSION = 1
 
@@ -172,6 +173,8 @@ class Report(Struct, frozen=True, kw_only=True):
     whole_latency: Latencies
     join_ms: tuple[float, ...]
     first_keyframe_ms: tuple[float, ...]
+    viewers: Viewers = Viewers()
+    """How evenly they were served in the steady time."""
     parts: int = 1
     """Reports that were merged."""
 
@@ -215,6 +218,11 @@ def report_of(options: LoadOptions, record: Record) -> Report:
         whole_latency=record.latencies,
         join_ms=join_ms,
         first_keyframe_ms=keyframe_ms,
+        viewers=viewers_between(
+            record.rows_before,
+            record.rows,
+            0.0 if first is None or last is None else last.at_s - first.at_s,
+        ),
     )
 
 

@@ -66,7 +66,10 @@ class Record:
         self.latencies_before: Latencies = Latencies()
         """Up to the steady time."""
         self.latencies: Latencies = Latencies()
+        self.rows_before: list[StreamRow] = []
+        """What was received when the steady time began."""
         self.rows: list[StreamRow] = []
+        """And when it ended."""
         self.stopped = False
 
 
@@ -279,6 +282,7 @@ class Tester:
     def _begin_steady(self) -> None:
         self.record.steady_from = self._sample()
         self.record.latencies_before = self._mass.latencies()
+        self.record.rows_before = self._mass.rows()
 
     def _end_steady(self) -> None:
         self._sample()

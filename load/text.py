@@ -5,6 +5,7 @@ from __future__ import annotations
 from load.report import Delivery, Distribution, Report
 from load.tester import Record
 from load.thresholds import Verdict
+from load.viewers import Viewers
 
 
 def progress_line(record: Record, viewers: int) -> str:
@@ -45,6 +46,7 @@ def summary(report: Report, verdicts: tuple[Verdict, ...] = ()) -> str:
         *(f"  lost        {count} x {reason}" for reason, count in joins.losses.items()),
         "",
         *_delivery("steady time", report.steady),
+        *_viewers(report.viewers),
         "",
         *_delivery("whole run", report.whole),
         "",
@@ -99,6 +101,20 @@ def _delivery(title: str, delivery: Delivery) -> list[str]:
             f"{delivery.freeze_s:.1f} s in all; {delivery.frozen_at_end} frozen at the end"
         ),
         f"  latency     {_distribution(delivery.latency_ms)}",
+    ]
+
+
+def _viewers(viewers: Viewers) -> list[str]:
+    if viewers.slowest_bps is None or viewers.median_bps is None or viewers.fastest_bps is None:
+        return []
+    slowest, median, fastest = (
+        bps / 1e6 for bps in (viewers.slowest_bps, viewers.median_bps, viewers.fastest_bps)
+    )
+    return [
+        (
+            f"  each        {slowest:.2f} Mbit/s the slowest, {median:.2f} the median viewer,"
+            f" {fastest:.2f} the fastest; {viewers.freezing} of {viewers.count} had a freeze"
+        )
     ]
 
 

@@ -43,6 +43,11 @@ METRICS: dict[str, tuple[str, Reader, str]] = {
         lambda r: r.steady.bitrate_per_viewer_bps,
         "payload bits a second of a viewer",
     ),
+    "bitrate_min": (
+        "count",
+        lambda r: r.viewers.slowest_bps,
+        "payload bits a second of the viewer who got the least",
+    ),
     "packet_cpu": (
         "count",
         lambda r: None if r.server_usage is None else r.server_usage.cpu_us_per_packet,

@@ -19,12 +19,14 @@ from load.snapshot import (
     Latencies,
     ReceiveCounts,
     Snapshot,
+    StreamRow,
     Summary,
     Totals,
 )
 from load.tester import Record, Sample
 from load.text import progress_line, summary
 from load.thresholds import judge, parse
+from load.viewers import Viewers, merged, viewers_between
 
 MS = 1_000_000
 
@@ -64,6 +66,8 @@ def record(samples: list[Sample], *, steady: int = 0) -> Record:
     made.keyframe_ns = [20 * MS]
     made.samples = samples
     made.steady_from = samples[steady]
+    made.rows_before = [row(client, 0) for client in range(10)]
+    made.rows = [row(client, client * 3 * 10**5) for client in range(10)]
     made.latencies_before = Latencies(video=[(MS, 100)], audio=[])
     made.latencies = Latencies(video=[(MS, 190), (9 * MS, 10)], audio=[(MS, 900)])
     return made
@@ -87,6 +91,28 @@ def test_the_steady_time_begins_when_all_have_joined() -> None:
     assert made.tool.media_cpu == pytest.approx(0.25)
     assert made.server_usage is not None
     assert made.server_usage.cpu_us_per_packet == pytest.approx(20.0)
+
+
+def row(client: int, payload_bytes: int, freezes: int = 0, *, stream: int = 0) -> StreamRow:
+    counts = ReceiveCounts(payload_bytes=payload_bytes, freezes=freezes)
+    return StreamRow(client=client, stream=stream, video=stream == 0, jitter_ns=0, counts=counts)
+
+
+def test_viewers_are_told_apart_by_what_each_received() -> None:
+    before = [row(1, 1_000), row(2, 500), row(2, 100, stream=1), row(3, 9_000, 4), row(8, 0)]
+    after = [row(1, 1_000), row(2, 1_300, 1), row(2, 300, 1, stream=1), row(3, 11_000, 4)]
+    made = viewers_between(before, [*after, row(9, 10**6)], 2.0)
+    assert made.bitrates_bps == (0, 4_000, 8_000), "without those who came or left in between"
+    assert (made.slowest_bps, made.median_bps, made.fastest_bps) == (0, 4_000, 8_000)
+    assert (made.count, made.freezing) == (3, 1)
+    assert viewers_between(before, after, 0.0) == viewers_between([], [], 1.0) == Viewers()
+
+
+def test_viewers_of_several_testers_are_counted_together() -> None:
+    parts = [viewers_between([row(1, 0)], [row(1, size, 1)], 1.0) for size in (300, 100, 200)]
+    made = merged([*parts, Viewers()])
+    assert made.bitrates_bps == (800, 1_600, 2_400)
+    assert (made.median_bps, made.count, made.freezing) == (1_600, 3, 3)
 
 
 def test_a_run_that_did_not_come_far_has_a_report() -> None:

@@ -2,7 +2,7 @@
 import { isRoomId, meetingLink, roomOfPath, setting } from './core/address.js';
 import { streamOf } from './media/receiving.js';
 import { spotlight } from './media/viewing.js';
-import { exposeDebugFace, watchPage } from './pages/common.js';
+import { exposeDebugFace, tellViews, watchPage } from './pages/common.js';
 import { OnAir } from './pages/on-air.js';
 import { copyOnPress } from './ui/copy.js';
 import { $, setText, setToggle } from './ui/dom.js';
@@ -12,8 +12,6 @@ import { Status } from './ui/status.js';
 import { toast } from './ui/toast.js';
 import * as words from './words.js';
 
-/** Sizes change in bursts: tell the server of the last one. */
-const VIEWS_AFTER_MS = 250;
 /** A strip beside a large picture is worth it from so many seats on. */
 const SPOTLIGHT_SEATS_MIN = 3;
 
@@ -27,7 +25,6 @@ const nameField = $('#name');
 let pinned = null;
 let main = null;
 let grid = false;
-let viewsTimer = null;
 
 setText($('#room'), room ?? '');
 nameField.value = setting(location, 'name') ?? '';
@@ -48,10 +45,6 @@ floor.on('pin', (key) => {
   grid = false;
   render();
 });
-floor.on('views', () => {
-  clearTimeout(viewsTimer);
-  viewsTimer = setTimeout(() => onAir.session?.view(floor.views), VIEWS_AFTER_MS);
-});
 onAir.on('change', () => render());
 onAir.on('began', () => {
   onAir.session.on('levels', (levels) => floor.hear(levels));
@@ -59,6 +52,7 @@ onAir.on('began', () => {
 });
 onAir.on('stopped', () => nameField.focus());
 onAir.on('note', (note) => toast(words.notes[note] ?? words.ofError(note)[0]));
+tellViews(floor, () => onAir.session);
 watchPage(() => onAir.session);
 exposeDebugFace(() => onAir.session);
 if (room === null || !isRoomId(room)) onAir.fail('bad_room');

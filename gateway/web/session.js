@@ -26,6 +26,7 @@ export class Session extends Emitter {
   #watch;
   #createDevice;
   #publications = new Map();
+  #views = new Map();
   #media = null;
   #backoff = new Backoff({ first_ms: 400, max_ms: 8_000 });
   #timer = null;
@@ -147,6 +148,7 @@ export class Session extends Emitter {
    * @param {Map<string, import('./media/viewing.js').View>} views by producer; others are left alone
    */
   view(views) {
+    this.#views = views;
     this.#media?.receiving.view(views).catch((error) => {
       if (!isDisconnection(error)) console.warn(error);
     });
@@ -186,6 +188,7 @@ export class Session extends Emitter {
     media.receiving = new Receiving(media.device, request, watchLink);
     if (this.#signaling.session !== answer.session) return; // joined afresh meanwhile
     this.#media = media;
+    this.view(this.#views); // what was told before there was anything to tell it to
     this.emit('change');
     this.#work();
   }

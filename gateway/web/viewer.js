@@ -5,7 +5,7 @@ import { isNotAllowed } from './core/errors.js';
 import { isRecovering, viewerState } from './core/states.js';
 import { Meter, totals } from './core/stats.js';
 import { streamOf } from './media/receiving.js';
-import { exposeDebugFace, hasWebRtc, openSession, watchPage } from './pages/common.js';
+import { exposeDebugFace, hasWebRtc, openSession, tellViews, watchPage } from './pages/common.js';
 import { $, setText } from './ui/dom.js';
 import { Stage } from './ui/stage.js';
 import { Status } from './ui/status.js';
@@ -35,6 +35,7 @@ let stuckTicks = 0;
 let meter = new Meter();
 
 stage.on('playing', () => render());
+tellViews(stage, () => session);
 watchPage(() => session);
 exposeDebugFace(() => session);
 setText($('#room'), room ?? '');
@@ -135,7 +136,7 @@ function streams() {
   for (const { id, peer, paused, appData } of roster.remoteProducers) {
     const track = consumers.get(id)?.track;
     if (!track) continue;
-    items.push({ key: `${peer}-${streamOf(appData)}`, source: appData.source, paused, track });
+    items.push({ id, key: `${peer}-${streamOf(appData)}`, source: appData.source, paused, track });
   }
   return items;
 }
@@ -155,7 +156,9 @@ async function tick() {
 
 /** Without a whole picture a decoder may wait for ever, while packets come in. */
 function unstick({ bitrate_bps, frames }) {
-  const videos = session.roster.remoteProducers.filter((p) => p.kind === 'video' && !p.paused);
+  const videos = session.roster.remoteProducers.filter(
+    ({ id, kind, paused }) => kind === 'video' && !paused && stage.views.get(id)?.seen,
+  );
   stuckTicks = videos.length && bitrate_bps > 60_000 && frames === 0 ? stuckTicks + 1 : 0;
   if (stuckTicks < STUCK_TICKS) return;
   stuckTicks = 0;

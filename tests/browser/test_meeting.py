@@ -79,14 +79,9 @@ def test_small_pictures_come_small_and_unseen_ones_not_at_all(studio: Studio) ->
     ann.page.set_viewport_size({"width": 420, "height": 400})
     ann.wait("probe.now.frameHeight > 0 && probe.now.frameHeight <= 180")
     assert asked(ann, "setPreferredLayers") >= 1
-    hide = (
-        "hidden => {"
-        " Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
-        " document.dispatchEvent(new Event('visibilitychange')); }"
-    )
-    ann.page.evaluate(hide, True)
+    ann.show(False)
     wait_asked(ann, "pauseConsumer", 1)
-    ann.page.evaluate(hide, False)
+    ann.show(True)
     wait_asked(ann, "resumeConsumer", 3)
     ann.mark("seen")
     ann.wait_grown("framesDecoded", 10, "seen")

@@ -29,6 +29,12 @@ FAKE_DEVICES = ("--use-fake-device-for-media-stream",)
 FAKE_CONSENT = ("--use-fake-ui-for-media-stream",)
 
 
+SHOW = """(shown) => {
+  Object.defineProperty(document, 'hidden', { value: !shown, configurable: true });
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
+
 Launch = Callable[..., Browser]
 """Launches a Chromium with a fresh profile and the given flags. `launcher` turns the path of
 Chromium into that of a program to run in its place."""
@@ -184,6 +190,10 @@ class Tab:
             for frame in self.heard
             if frame.get("event") not in {None, "welcome"} and event in {None, frame["event"]}
         ]
+
+    def show(self, shown: bool) -> None:
+        """Bring the page to the front, or behind another, as far as it can tell."""
+        self.page.evaluate(SHOW, shown)
 
     def tick(self) -> None:
         """Let what arrived from the browser be taken in."""

@@ -1,4 +1,5 @@
-/* Runs in every page under test: samples what is received, sent and shown, five times a second. */
+/* Runs in every page under test: samples what is received, sent and shown, five times a second, or as
+   often as a page's `probePeriod_ms` says. */
 (() => {
   const PERIOD_MS = 200;
   const WIDTH = 64;
@@ -124,7 +125,7 @@
     } catch {
       // between two documents, or a transport that just closed
     }
-    setTimeout(run, PERIOD_MS);
+    setTimeout(run, window.probePeriod_ms ?? PERIOD_MS);
   }
   run();
 })();

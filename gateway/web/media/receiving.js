@@ -6,12 +6,16 @@ import { Link } from './link.js';
 import { SignalingError, isDisconnection } from '../core/errors.js';
 import { layerFor } from './viewing.js';
 
+/** How a picture is seen of which the page says nothing: as large as it comes. */
+const AS_IT_COMES = { seen: true };
+
 export class Receiving {
   #device;
   #request;
   #onLink;
   #link = null;
   #held = new Map();
+  #views = new Map();
   #unplayable = new Set();
   #opening = null;
 
@@ -43,7 +47,9 @@ export class Receiving {
   async reconcile(producers) {
     const wanted = new Set(producers.map(({ id }) => id));
     for (const id of [...this.#held.keys()]) if (!wanted.has(id)) await this.#unwatch(id);
-    for (const id of this.#unplayable) if (!wanted.has(id)) this.#unplayable.delete(id);
+    for (const known of [this.#unplayable, this.#views]) {
+      for (const id of [...known.keys()]) if (!wanted.has(id)) known.delete(id);
+    }
     // All at once: mediasoup-client negotiates them in one step, which starts the stream sooner.
     const results = await Promise.allSettled(producers.map((item) => this.#watch(item)));
     const failed = results.find(({ status }) => status === 'rejected');
@@ -77,8 +83,9 @@ export class Receiving {
   async view(views) {
     // All at once: what one of them waits for must not let a newer view of another be overtaken.
     await Promise.all([...views].map(([producer, view]) => {
+      this.#views.set(producer, view); // what is not consumed yet begins as it is seen
       const held = this.#held.get(producer);
-      return held?.resumed ? this.#adjust(held, view) : null;
+      return held?.begun || held?.adjusting ? this.#adjust(held, view) : null;
     }));
   }
 
@@ -92,7 +99,8 @@ export class Receiving {
     if (this.#unplayable.has(id)) return;
     try {
       if (!this.#held.has(id)) await this.#consume(id, peer, appData);
-      await this.#resume(this.#held.get(id));
+      const held = this.#held.get(id);
+      if (held && !held.begun) await this.#adjust(held, this.#views.get(id) ?? AS_IT_COMES);
     } catch (error) {
       if (error.code === 'cannot_consume') this.#unplayable.add(id);
       else if (!isGone(error)) throw error;
@@ -116,7 +124,8 @@ export class Receiving {
     });
     if (link !== this.#link) throw new SignalingError('transport_closed');
     const { type } = answer;
-    this.#held.set(producer, { consumer, type, resumed: false, unseen: false, layer: null, priority: 1 });
+    const fresh = { begun: false, paused: true, layer: null, priority: 1 };
+    this.#held.set(producer, { consumer, type, ...fresh });
   }
 
   /** One request at a time; the newest view wins. */
@@ -139,25 +148,16 @@ export class Receiving {
 
   async #meetView(held, { seen, height_px, priority = 1 }) {
     const consumer = held.consumer.id;
-    if (seen === held.unseen) {
-      await this.#request(seen ? 'resumeConsumer' : 'pauseConsumer', { consumer });
-      held.unseen = !seen;
-    }
-    const layer = layerFor(height_px);
-    if (seen && held.type !== 'simple' && layer !== held.layer) {
-      await this.#request('setPreferredLayers', { consumer, spatialLayer: layer });
-      held.layer = layer;
-    }
-    if (seen && priority !== held.priority) {
-      await this.#request('setPriority', { consumer, priority });
-      held.priority = priority;
-    }
-  }
-
-  async #resume(held) {
-    if (!held || held.resumed) return;
-    await this.#request('resumeConsumer', { consumer: held.consumer.id });
-    held.resumed = true;
+    const wanted = height_px === undefined || held.type === 'simple' ? held.layer : layerFor(height_px);
+    const layer = seen ? wanted : held.layer;
+    const matters = seen ? priority : held.priority;
+    const requests = [];
+    if (layer !== held.layer) requests.push(['setPreferredLayers', { consumer, spatialLayer: layer }]);
+    if (matters !== held.priority) requests.push(['setPriority', { consumer, priority: matters }]);
+    if (seen === held.paused) requests.push([seen ? 'resumeConsumer' : 'pauseConsumer', { consumer }]);
+    // One after another without waiting: the server takes them in order.
+    await Promise.all(requests.map(([method, data]) => this.#request(method, data)));
+    Object.assign(held, { layer, priority: matters, paused: !seen, begun: true });
   }
 
   #openLink() {

@@ -4,6 +4,8 @@ import { Session } from '../session.js';
 import { Signaling } from '../signaling.js';
 
 const CONFIG_TIMEOUT_MS = 4_000;
+/** Sizes change in bursts: tell the server of the last one. */
+const VIEWS_AFTER_MS = 250;
 
 /** Whether this browser has what every page needs. */
 export const hasWebRtc = () =>
@@ -33,6 +35,26 @@ export function watchPage(current) {
   navigator.connection?.addEventListener?.('change', () => current()?.networkChanged());
   // A page that comes out of the browser's back-forward cache has lost its connections.
   addEventListener('pageshow', ({ persisted }) => persisted && location.reload());
+}
+
+/**
+ * Tell the session how pictures are seen: of one that appears at once, so that it begins that way.
+ * @param {{views: Map<string, import('../media/viewing.js').View>}} pictures emits `views`
+ * @param {() => Session | null} current
+ */
+export function tellViews(pictures, current) {
+  let told = new Map();
+  let timer = null;
+  const tell = () => {
+    told = pictures.views;
+    current()?.view(told);
+  };
+  pictures.on('views', () => {
+    clearTimeout(timer);
+    const appears = ([id, { seen }]) => !told.has(id) || (seen && !told.get(id).seen);
+    if ([...pictures.views].some(appears)) tell();
+    else timer = setTimeout(tell, VIEWS_AFTER_MS);
+  });
 }
 
 /** Have a reload of the page come back to the same room. */

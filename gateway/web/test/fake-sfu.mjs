@@ -26,6 +26,7 @@ export class FakeSfu extends FakeServer {
     handlers.set('pauseProducer', ({ producer }) => sfu.#setPaused(producer, true));
     handlers.set('resumeProducer', ({ producer }) => sfu.#setPaused(producer, false));
     handlers.set('resumeConsumer', ({ consumer }) => sfu.#resumeConsumer(consumer));
+    handlers.set('setPreferredLayers', ({ consumer }) => sfu.#need(sfu.consumers, consumer));
     return sfu;
   }
 
@@ -45,6 +46,9 @@ export class FakeSfu extends FakeServer {
     this.producers.clear();
     this.consumers.clear();
   }
+
+  /** What consumers of that kind are. */
+  type = () => 'simple';
 
   /** Another peer publishes. */
   hostPublishes(kind, source) {
@@ -113,7 +117,7 @@ export class FakeSfu extends FakeServer {
     this.consumers.set(id, { producer, transport, paused: true });
     const codecMimeType = kind === 'audio' ? 'audio/opus' : 'video/VP8';
     const { rtpParameters } = parameters.generateConsumerRemoteParameters({ id, codecMimeType });
-    return { id, producer, kind, rtpParameters, type: 'simple', paused: true };
+    return { id, producer, kind, rtpParameters, type: this.type(kind), paused: true };
   }
 
   #close(things, id) {

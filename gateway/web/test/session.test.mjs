@@ -407,3 +407,37 @@ test('a picture that matters more is said to, once', async (t) => {
   assert.equal((await again).data.priority, 1);
   assert.equal(sfu.count('setPriority'), 2);
 });
+
+test('a picture begins as large as it is seen, and not at all when it is not', async (t) => {
+  const { sfu, session } = await sessionOn(t, { watch: true });
+  sfu.type = (kind) => (kind === 'video' ? 'simulcast' : 'simple');
+  const [small, unseen] = [sfu.hostPublishes('video', 'camera'), sfu.hostPublishes('video', 'screen')];
+  const sound = sfu.hostPublishes('audio', 'microphone');
+  const asked = [];
+  for (const method of ['setPreferredLayers', 'resumeConsumer']) {
+    const handler = sfu.handlers.get(method);
+    sfu.handlers.set(method, (data) => {
+      const { producer } = sfu.consumers.get(data.consumer);
+      asked.push([method, producer, data.spatialLayer]);
+      return handler(data);
+    });
+  }
+  session.view(
+    new Map([
+      [small, { seen: true, height_px: 200 }],
+      [unseen, { seen: false, height_px: 200 }],
+    ]),
+  );
+  session.start();
+  await until(session, () => playing(sfu).length === 2 && session.consumers.size === 3);
+  const ofSmall = asked.filter(([, producer]) => producer === small);
+  assert.deepEqual(ofSmall, [['setPreferredLayers', small, 0], ['resumeConsumer', small, undefined]]);
+  assert.deepEqual(playing(sfu).sort(), [small, sound].sort());
+  const seen = sfu.nextRequest('resumeConsumer');
+  session.view(new Map([[unseen, { seen: true, height_px: 720 }]]));
+  await seen;
+  assert.ok(playing(sfu).includes(unseen));
+  assert.deepEqual(asked.at(-2), ['setPreferredLayers', unseen, 2]);
+  assert.equal(sfu.count('pauseConsumer'), 0);
+  assert.equal(console.warn.mock.callCount(), 0);
+});

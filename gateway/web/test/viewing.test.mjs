@@ -1,9 +1,37 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { arrange, layerFor, priorityFor, spotlight } from '../media/viewing.js';
+import { arrange, arrangeAround, layerFor, priorityFor, shownHeight, spotlight } from '../media/viewing.js';
 
 test('a picture gets the layer of its height, stretched a little at most', () => {
   assert.deepEqual([1, 180, 216, 217, 432, 433, 2000].map(layerFor), [0, 0, 0, 1, 1, 2, 2]);
+});
+
+test('one picture is large, and the others stand beneath it', () => {
+  for (const [width, height] of [[1234, 620], [384, 640], [800, 300], [1600, 900]]) {
+    for (let others = 1; others < 12; others += 1) {
+      const { main_px, width_px } = arrangeAround(others, width, height, 10);
+      const columns = Math.floor((width + 10) / (width_px + 10));
+      const rows_px = Math.ceil(others / columns) * ((width_px * 9) / 16 + 10);
+      const fits = (main_px * 9) / 16 + rows_px <= height + 1;
+      assert.ok(main_px <= width && main_px >= width_px, `${others} in ${width}x${height}`);
+      assert.ok(fits || width_px === 96, `${others} in ${width}x${height}`);
+      assert.ok((main_px * 9) / 16 >= Math.min(height * 0.6, (width * 9) / 16) - 1);
+    }
+  }
+  assert.equal(arrangeAround(9, 384, 640, 10).main_px, 384, 'as wide as a phone');
+});
+
+test('a picture is as high as its box shows it, on a screen no denser than eyes are', () => {
+  const box = { width: 320, height: 400 };
+  const unknown = { width: 0, height: 0 };
+  const [wide, upright] = [{ width: 1280, height: 720 }, { width: 720, height: 1280 }];
+  const whole = { covers: false, density: 1 };
+  assert.equal(shownHeight(box, wide, whole), 180, 'letters above and below it');
+  assert.equal(shownHeight(box, unknown, whole), 180, 'taken for a wide one');
+  assert.equal(shownHeight(box, upright, whole), 225, 'how wide it is');
+  assert.equal(shownHeight(box, wide, { covers: true, density: 1 }), 400);
+  assert.equal(shownHeight(box, wide, { covers: false, density: 3 }), 360);
+  assert.equal(shownHeight({ width: 0, height: 0 }, wide, whole), 0);
 });
 
 test('pictures are arranged as large as they fit', () => {

@@ -6,15 +6,15 @@
  *         `pin`     (key) a seat was pressed
  */
 import { Emitter } from '../core/emitter.js';
-import { arrange, priorityFor } from '../media/viewing.js';
+import { arrange, arrangeAround, priorityFor } from '../media/viewing.js';
 import { labels } from '../words.js';
 import { h, icon, setText } from './dom.js';
 import { holdTracks, tryToPlay } from './playing.js';
+import { Sight } from './sight.js';
 
 const GAP_PX = 10;
 /** Around all seats, for the ring of who is heard. */
 const EDGE_PX = 3;
-const STRIP_SHARE = 0.22;
 /** Louder than this a seat shows that it is heard, in dBov. */
 const HEARD_DBOV = -50;
 
@@ -23,17 +23,15 @@ export class Floor extends Emitter {
   #seats = new Map();
   #main = null;
   #sizes = new ResizeObserver(() => this.#place());
-  #onScreen;
+  #sight;
 
   /** @param {HTMLElement} container gets the seats */
   constructor(container) {
     super();
     this.#container = container;
     this.#sizes.observe(container);
-    this.#onScreen = new IntersectionObserver((entries) => this.#onSeen(entries), {
-      root: container,
-    });
-    document.addEventListener('visibilitychange', () => this.emit('views'));
+    this.#sight = new Sight(container);
+    this.#sight.on('change', () => this.emit('views'));
   }
 
   /**
@@ -62,12 +60,11 @@ export class Floor extends Emitter {
   /** How each picture is seen, by its producer. */
   get views() {
     const views = new Map();
-    for (const [key, { element, info, onScreen }] of this.#seats) {
+    for (const [key, { video, info }] of this.#seats) {
       if (info.self || !info.video) continue;
-      const height_px = element.clientHeight * devicePixelRatio;
-      const view = { seen: onScreen && !document.hidden, height_px };
       const large = key === this.#main && this.#seats.size > 1;
-      views.set(info.video, { ...view, priority: priorityFor(large, info.screen) });
+      const priority = priorityFor(large, info.screen);
+      views.set(info.video, { ...this.#sight.of(video), priority });
     }
     return views;
   }
@@ -81,17 +78,16 @@ export class Floor extends Emitter {
     const element = h('button.seat', { type: 'button' }, video, initial, label);
     element.addEventListener('click', () => this.emit('pin', info.key));
     const seat = { element, video, name, muted, initial, stream: new MediaStream(), info };
-    seat.onScreen = true;
     video.srcObject = seat.stream;
     this.#seats.set(info.key, seat);
     this.#container.append(element);
-    this.#onScreen.observe(element);
+    this.#sight.watch(video);
     return seat;
   }
 
   #remove(key, seat) {
     this.#seats.delete(key);
-    this.#onScreen.unobserve(seat.element);
+    this.#sight.unwatch(seat.video);
     seat.element.remove();
     seat.video.srcObject = null;
   }
@@ -110,27 +106,20 @@ export class Floor extends Emitter {
     if (holdTracks(stream, info.tracks)) tryToPlay(seat.video);
   }
 
-  #onSeen(entries) {
-    for (const { target, isIntersecting } of entries) {
-      for (const seat of this.#seats.values()) {
-        if (seat.element === target) seat.onScreen = isIntersecting;
-      }
-    }
-    this.emit('views');
-  }
-
   /** Give each seat its size; the styles do the rest. */
   #place() {
     const width = this.#container.clientWidth - 2 * EDGE_PX;
     const height = this.#container.clientHeight - 2 * EDGE_PX;
     const count = this.#seats.size;
-    const main = this.#seats.get(this.#main);
-    this.#container.dataset.layout = main && count > 1 ? 'spotlight' : 'grid';
-    const { width_px } = arrange(count, width, height, GAP_PX);
+    const large = this.#seats.has(this.#main) && count > 1;
+    const { width_px, main_px } = large
+      ? arrangeAround(count - 1, width, height, GAP_PX)
+      : arrange(count, width, height, GAP_PX);
+    this.#container.dataset.layout = large ? 'spotlight' : 'grid';
     this.#container.style.setProperty('--seat', `${width_px}px`);
-    this.#container.style.setProperty('--strip', `${Math.round(height * STRIP_SHARE)}px`);
+    this.#container.style.setProperty('--main', `${main_px ?? 0}px`);
     for (const [key, { element }] of this.#seats) {
-      element.classList.toggle('is-main', key === this.#main && count > 1);
+      element.classList.toggle('is-main', large && key === this.#main);
     }
     this.emit('views');
   }

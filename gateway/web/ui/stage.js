@@ -6,22 +6,26 @@ import { Emitter } from '../core/emitter.js';
 import { streamOf } from '../media/receiving.js';
 import { h } from './dom.js';
 import { holdTracks, tryToPlay } from './playing.js';
+import { Sight } from './sight.js';
 
 /** More tiles than this would cover the picture. */
 const INSETS_MAX = 3;
 
 /**
- * Events: `playing` (pictures or sound began), `blocked` (the browser wants a tap first)
+ * Events: `playing` (pictures or sound began), `blocked` (the browser wants a tap first),
+ *   `views` (how pictures are seen changed)
  */
 export class Stage extends Emitter {
   #container;
   #tiles = new Map();
   #muted = true;
+  #sight = new Sight();
 
   /** @param {HTMLElement} container gets the tiles */
   constructor(container) {
     super();
     this.#container = container;
+    this.#sight.on('change', () => this.emit('views'));
   }
 
   /** Whether something is being played now. */
@@ -54,8 +58,8 @@ export class Stage extends Emitter {
 
   /**
    * Show these tracks.
-   * @param {Array<{key: string, source: string, paused: boolean, track: MediaStreamTrack}>} items
-   *   tracks with one key are one stream
+   * @param {Array<{key: string, source: string, paused: boolean, track: MediaStreamTrack,
+   *   id?: string}>} items tracks with one key are one stream; `id`: the producer that it comes from
    */
   show(items) {
     const groups = new Map();
@@ -63,6 +67,7 @@ export class Stage extends Emitter {
     for (const [key, tile] of this.#tiles) {
       if (groups.has(key)) continue;
       this.#tiles.delete(key);
+      this.#sight.unwatch(tile.video);
       tile.video.remove();
       tile.video.srcObject = null;
     }
@@ -70,10 +75,24 @@ export class Stage extends Emitter {
     this.#arrange();
   }
 
+  /** How each picture is seen, by its producer; until it plays as if it were on the screen. */
+  get views() {
+    const views = new Map();
+    for (const { video, playing, producer } of this.#tiles.values()) {
+      if (!producer) continue;
+      const { seen, height_px } = this.#sight.of(video);
+      const shown = video.classList.contains('is-main') || video.classList.contains('is-inset');
+      views.set(producer, { seen: !playing || (seen && shown), height_px });
+    }
+    return views;
+  }
+
   #update(key, group) {
     const tile = this.#tiles.get(key) ?? this.#add(key);
     tile.screen = group.some(({ source }) => streamOf({ source }) === 'screen');
-    tile.visible = group.some(({ track, paused }) => track.kind === 'video' && !paused);
+    const picture = group.find(({ track, paused }) => track.kind === 'video' && !paused);
+    tile.visible = Boolean(picture);
+    tile.producer = picture?.id ?? null;
     if (!holdTracks(tile.stream, group.map(({ track }) => track))) return;
     tile.playing = false;
     tile.video.srcObject = tile.stream;
@@ -83,7 +102,7 @@ export class Stage extends Emitter {
   #add(key) {
     const stream = new MediaStream();
     const video = h('video.tile', { muted: this.#muted, autoplay: true, playsInline: true });
-    const tile = { stream, video, playing: false, screen: false, visible: false };
+    const tile = { stream, video, playing: false, screen: false, visible: false, producer: null };
     const began = () => {
       // `playing` comes before the first picture where there is sound: wait for the picture.
       const wantsPicture = tile.visible && stream.getVideoTracks().length > 0;
@@ -96,6 +115,7 @@ export class Stage extends Emitter {
       video.addEventListener(event, began);
     }
     this.#tiles.set(key, tile);
+    this.#sight.watch(video);
     this.#container.append(video);
     return tile;
   }
@@ -117,5 +137,6 @@ export class Stage extends Emitter {
       tile.video.classList.toggle('is-inset', inset >= 0);
       tile.video.dataset.slot = inset >= 0 ? String(inset) : '';
     }
+    this.emit('views');
   }
 }

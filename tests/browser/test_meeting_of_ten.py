@@ -87,18 +87,22 @@ def enter(studio: Studio, name: str, *scripts: str, **options: object) -> Tab:
     return tab
 
 
+PLAYING = """(count) => {
+  const seats = [...document.querySelectorAll('.seat')];
+  const floor = document.querySelector('#floor').getBoundingClientRect();
+  return seats.length === count && seats.every((seat) => {
+    const { left, right, top, bottom } = seat.getBoundingClientRect();
+    const video = seat.querySelector('video');
+    const off = right <= floor.left || left >= floor.right;
+    const under = bottom <= floor.top || top >= floor.bottom;
+    return off || under || (video.videoWidth > 0 && video.currentTime > 0.2);
+  });
+}"""
+
+
 def wait_playing(tab: Tab, seats: int) -> None:
     """Wait until there are so many seats, and those on the screen show pictures that move."""
-    tab.wait(
-        "((seats, floor) => seats.length === %d && seats.every((seat) => {"
-        " const { left, right, top, bottom } = seat.getBoundingClientRect();"
-        " const off = right <= floor.left || left >= floor.right"
-        " || bottom <= floor.top || top >= floor.bottom;"
-        " const video = seat.querySelector('video');"
-        " return off || (video.videoWidth > 0 && video.currentTime > 0.2); }))("
-        "[...document.querySelectorAll('.seat')],"
-        " document.querySelector('#floor').getBoundingClientRect())" % seats
-    )
+    tab.wait(f"({PLAYING})({seats})")
 
 
 def lines(tab: Tab) -> dict[str, int]:

@@ -81,13 +81,12 @@ HEADER_EXTENSIONS: tuple[SupportedHeaderExtension, ...] = (
         id=8,
         video="sendrecv",
     ),
-    # It numbers the frames of the publisher's stream. Forwarded unchanged, those numbers would
-    # leap at every switch of layers, and decoders would wait for frames that never come.
+    # It numbers the frames of the publisher's stream; the plane rewrites it for each viewer.
     SupportedHeaderExtension(
         name="dependency_descriptor",
         uri="https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension",
         id=9,
-        video="recvonly",
+        video="sendrecv",
     ),
     # Addressed to the SFU alone.
     SupportedHeaderExtension(

@@ -159,7 +159,7 @@ def test_extensions_under_ids_other_than_the_routers_are_left_out() -> None:
 
 def test_an_all_knowing_viewer_still_gets_no_extension_that_is_for_the_router() -> None:
     parameters = consumed(consumable("vp8_simulcast"), ROUTER)
-    assert [extension.id for extension in parameters.header_extensions] == [1, 4, 5, 7, 8, 11]
+    assert [extension.id for extension in parameters.header_extensions] == [1, 4, 5, 7, 8, 9, 11]
 
 
 def test_rtx_is_left_out_for_a_viewer_without() -> None:

@@ -76,7 +76,6 @@ def test_what_only_the_router_reads_is_not_offered_to_viewers() -> None:
         ("rid", "video"),
         ("repaired_rid", "video"),
         ("transport_cc", "audio"),
-        ("dependency_descriptor", "video"),
         ("video_layers_allocation", "video"),
     }
     assert {key for key, direction in directions.items() if direction is None} == {

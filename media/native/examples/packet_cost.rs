@@ -63,6 +63,7 @@ fn fields(number: u64) -> ViewerFields<'static> {
         mid: b"0",
         transport_cc: number as u16,
         abs_send_time: 0,
+        descriptor: None,
     }
 }
 

@@ -1,8 +1,8 @@
 //! The dependency descriptor (RTP Payload Format For AV1, appendix A).
 //!
-//! Read are the mandatory fields and, where it is there, the template dependency structure with the
-//! layers of its templates and their decode target indications. Frame differences and chains are
-//! skipped: they serve receivers that look for broken references.
+//! Read are the mandatory fields, the active decode targets and, where it is there, the template
+//! dependency structure with the layers of its templates and their decode target indications. Frame
+//! differences and chains are skipped: they serve receivers that look for broken references.
 
 /// Templates of a structure; their ids have six bits.
 pub const TEMPLATES_MAX: usize = 64;
@@ -14,6 +14,9 @@ pub const DECODE_TARGETS_MAX: usize = 32;
 pub const SPATIAL_LAYERS_MAX: usize = 4;
 
 const TEMPORAL_LAYERS_MAX: u8 = 8;
+
+/// Bits of the mandatory fields and the five flags behind them.
+const FLAGS_END: usize = 29;
 
 /// What the descriptor of one packet says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +47,9 @@ pub struct TemplateStructure {
     pub templates: Vec<Template>,
     /// Width and height of each spatial layer, if they are given.
     pub resolutions: Vec<(u32, u32)>,
+    /// (spatial, temporal) layers of each decode target: the highest of its templates. None for one
+    /// that nothing is part of.
+    pub target_layers: Vec<Option<(u8, u8)>>,
 }
 
 impl TemplateStructure {
@@ -52,6 +58,20 @@ impl TemplateStructure {
         let modulus = TEMPLATES_MAX as u8;
         let at = (template_id + modulus - self.template_id_offset) % modulus;
         self.templates.get(usize::from(at))
+    }
+
+    /// The decode targets that are whole for who is sent the layers up to these, a bit each. `one`:
+    /// of the spatial layers only the highest is sent (k-SVC).
+    pub fn targets_up_to(&self, spatial: u8, temporal: u8, one: bool) -> u32 {
+        let highest = self.target_layers.iter().flatten().map(|layers| layers.0);
+        let spatial = spatial.min(highest.max().unwrap_or(0));
+        let is_sent = |layers: (u8, u8)| {
+            layers.1 <= temporal && layers.0 <= spatial && (!one || layers.0 == spatial)
+        };
+        let targets = self.target_layers.iter().enumerate();
+        targets
+            .filter(|(_, layers)| layers.is_some_and(is_sent))
+            .fold(0, |mask, (target, _)| mask | 1 << target)
     }
 }
 
@@ -96,6 +116,25 @@ impl DependencyDescriptor {
     /// Parses the extension's value. `None` if the mandatory fields or an announced structure are
     /// truncated, or the structure exceeds its bounds.
     pub fn parse(value: &[u8]) -> Option<Self> {
+        Some(Self::parse_with_end(value)?.0)
+    }
+
+    /// As [`Self::parse`], with the decode targets of a descriptor without a structure, too: their
+    /// number is that of the structure that it follows.
+    pub fn parse_after(value: &[u8], structure: Option<&TemplateStructure>) -> Option<Self> {
+        let mut descriptor = Self::parse(value)?;
+        let follows = structure.filter(|_| descriptor.structure.is_none() && value.len() > 3);
+        if let Some(structure) = follows
+            && value[3] & 0x40 != 0
+        {
+            let count = u32::from(structure.decode_target_count);
+            descriptor.active_decode_targets = Bits::at(value, FLAGS_END).read(count);
+        }
+        Some(descriptor)
+    }
+
+    /// Also the number of bits up to the end of the structure; without one, of the flags.
+    pub(super) fn parse_with_end(value: &[u8]) -> Option<(Self, usize)> {
         let [first, n0, n1] = *value.first_chunk()?;
         let mut descriptor = Self {
             start_of_frame: first & 0x80 != 0,
@@ -105,23 +144,21 @@ impl DependencyDescriptor {
             structure: None,
             active_decode_targets: None,
         };
-        let mut bits = Bits {
-            data: &value[3..],
-            at: 0,
-        };
+        let mut bits = Bits::at(value, 24);
         if value.len() == 3 || bits.read(1)? == 0 {
-            return Some(descriptor);
+            return Some((descriptor, FLAGS_END));
         }
         let has_active_decode_targets = bits.read(1)? == 1;
         bits.read(3)?; // custom indications, frame differences and chains
         let structure = read_structure(&mut bits)?;
+        let end = bits.at;
         let count = u32::from(structure.decode_target_count);
         descriptor.active_decode_targets = Some(match has_active_decode_targets {
             true => bits.read(count)?,
             false => u32::MAX >> (32 - count),
         });
         descriptor.structure = Some(Box::new(structure));
-        Some(descriptor)
+        Some((descriptor, end))
     }
 }
 
@@ -155,12 +192,24 @@ fn read_structure(bits: &mut Bits<'_>) -> Option<TemplateStructure> {
             resolutions.push((bits.read(16)? + 1, bits.read(16)? + 1));
         }
     }
+    let target_layers = (0..decode_target_count)
+        .map(|target| layers_of(&templates, target))
+        .collect();
     Some(TemplateStructure {
         template_id_offset,
         decode_target_count,
         templates,
         resolutions,
+        target_layers,
     })
+}
+
+fn layers_of(templates: &[Template], target: u8) -> Option<(u8, u8)> {
+    let of = templates
+        .iter()
+        .filter(|one| one.indication(target) != DecodeTargetIndication::NotPresent);
+    of.map(|one| (one.spatial_layer, one.temporal_layer))
+        .reduce(|high, one| (high.0.max(one.0), high.1.max(one.1)))
 }
 
 /// The layers of the templates, each told by its difference from the one before.
@@ -189,14 +238,19 @@ fn read_layers(bits: &mut Bits<'_>) -> Option<Vec<Template>> {
 }
 
 /// Reads bits from the highest to the lowest of each byte.
-struct Bits<'a> {
+pub(super) struct Bits<'a> {
     data: &'a [u8],
     at: usize,
 }
 
-impl Bits<'_> {
+impl<'a> Bits<'a> {
+    /// Begins behind so many bits.
+    pub(super) fn at(data: &'a [u8], at: usize) -> Self {
+        Self { data, at }
+    }
+
     /// An unsigned number of at most 32 bits, f(n).
-    fn read(&mut self, count: u32) -> Option<u32> {
+    pub(super) fn read(&mut self, count: u32) -> Option<u32> {
         let mut value = 0;
         for _ in 0..count {
             let byte = *self.data.get(self.at / 8)?;
@@ -220,4 +274,4 @@ impl Bits<'_> {
 
 #[cfg(test)]
 #[path = "dependency_descriptor_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -39,10 +39,15 @@ impl Writer {
 }
 
 /// The layers of an L2T2 stream.
-const L2T2: [(u8, u8); 4] = [(0, 0), (0, 1), (1, 0), (1, 1)];
+pub(in crate::codec) const L2T2: [(u8, u8); 4] = [(0, 0), (0, 1), (1, 0), (1, 1)];
 
 /// A keyframe's descriptor for the given layers.
-fn write(layers: &[(u8, u8)], targets: u32, chains: u32, active: Option<u32>) -> Vec<u8> {
+pub(in crate::codec) fn write(
+    layers: &[(u8, u8)],
+    targets: u32,
+    chains: u32,
+    active: Option<u32>,
+) -> Vec<u8> {
     let mut writer = Writer::default();
     writer.push(1, 1).push(0, 1).push(5, 6).push(0x1234, 16);
     writer

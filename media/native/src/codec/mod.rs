@@ -3,11 +3,13 @@
 
 pub mod av1;
 pub mod dependency_descriptor;
+pub mod dependency_rewrite;
 pub mod h264;
 pub mod vp8;
 pub mod vp9;
 
 use dependency_descriptor::{DecodeTargetIndication, DependencyDescriptor, TemplateStructure};
+use dependency_rewrite::ActiveTargets;
 
 /// A codec that the router carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,10 +61,14 @@ pub struct PayloadInfo {
     pub end_of_frame: bool,
     /// Spatial layer inside of the stream; 0 where it has none.
     pub spatial_layer: u8,
-    /// Temporal layer; 0 where the stream has none, or does not tell (H264).
+    /// Temporal layer; 0 where the stream has none, or does not tell (H264 without a dependency
+    /// descriptor).
     pub temporal_layer: u8,
     /// A viewer of lower temporal layers may go on with this frame's.
     pub switching_point: bool,
+    /// From this frame on, a viewer to whom it is sent may go on with all temporal layers up to this
+    /// one; 255: with all that there are. Only dependency descriptors tell.
+    pub switches_up_to: u8,
     /// The frame needs no earlier frame of its own spatial layer.
     pub is_layer_start: bool,
     /// Whether the stream has layers at all.
@@ -79,6 +85,7 @@ impl PayloadInfo {
             spatial_layer: 0,
             temporal_layer: 0,
             switching_point: false,
+            switches_up_to: 0,
             is_layer_start: false,
             is_layered: false,
         }
@@ -87,14 +94,17 @@ impl PayloadInfo {
 
 /// Inspects the payloads of one stream, and remembers what later packets refer to.
 ///
-/// AV1 tells the layers of its frames by a template; the templates come with keyframes.
+/// AV1 tells the layers of its frames by a template; the templates come with keyframes. So does H264,
+/// which has no other way, where its publisher sends dependency descriptors.
 #[derive(Clone, Debug, Default)]
 pub struct LayerReader {
     structure: Option<Box<TemplateStructure>>,
+    /// Decode targets that the publisher sends.
+    active: u32,
 }
 
 impl LayerReader {
-    /// As [`inspect`], with the layers of AV1 frames.
+    /// As [`inspect`], with the layers that dependency descriptors tell.
     pub fn inspect(
         &mut self,
         codec: Codec,
@@ -102,31 +112,82 @@ impl LayerReader {
         dependency_descriptor: Option<&[u8]>,
     ) -> PayloadInfo {
         let info = inspect(codec, payload, dependency_descriptor);
-        let (Codec::Av1, Some(value)) = (codec, dependency_descriptor) else {
+        let Some(value) = dependency_descriptor.filter(|_| codec.needs_keyframe()) else {
             return info;
         };
-        match DependencyDescriptor::parse(value) {
-            Some(descriptor) => self.describe(info, descriptor),
-            None => info,
+        let descriptor = DependencyDescriptor::parse_after(value, self.structure.as_deref());
+        let Some(mut descriptor) = descriptor else {
+            return info;
+        };
+        if let Some(active) = descriptor.active_decode_targets {
+            self.active = active;
+        }
+        if descriptor.structure.is_some() {
+            self.structure = descriptor.structure.take();
+        }
+        match codec {
+            Codec::Av1 => self.describe(info, &descriptor),
+            Codec::H264 => self.describe_flat(info, &descriptor),
+            // They tell it themselves.
+            _ => info,
         }
     }
 
-    fn describe(&mut self, info: PayloadInfo, descriptor: DependencyDescriptor) -> PayloadInfo {
-        if descriptor.structure.is_some() {
-            self.structure = descriptor.structure;
+    /// The decode targets that are whole for a viewer who is sent the layers up to these, for the
+    /// frame with this descriptor; `one` as [`TemplateStructure::targets_up_to`] has it. The flag:
+    /// the publisher sends more. `None` if the frame's structure is not known.
+    pub fn targets_for(
+        &self,
+        value: &[u8],
+        (spatial, temporal): (u8, u8),
+        one: bool,
+    ) -> Option<(ActiveTargets, bool)> {
+        let descriptor = DependencyDescriptor::parse_after(value, self.structure.as_deref())?;
+        let own = descriptor.structure.as_deref();
+        let structure = own.or(self.structure.as_deref())?;
+        structure.template(descriptor.template_id)?;
+        let count = structure.decode_target_count;
+        let all = u32::MAX >> (32 - u32::from(count));
+        let sent = descriptor.active_decode_targets.unwrap_or(self.active) & all;
+        let mask = structure.targets_up_to(spatial, temporal, one) & sent;
+        Some((ActiveTargets { mask, count }, mask != sent))
+    }
+
+    /// Temporal layers of a stream that has one spatial layer, whatever its descriptors say.
+    fn describe_flat(&self, info: PayloadInfo, descriptor: &DependencyDescriptor) -> PayloadInfo {
+        let described = self.describe(info, descriptor);
+        PayloadInfo {
+            start_of_frame: descriptor.start_of_frame || info.keyframe,
+            end_of_frame: descriptor.end_of_frame,
+            spatial_layer: 0,
+            ..described
         }
+    }
+
+    fn describe(&self, info: PayloadInfo, descriptor: &DependencyDescriptor) -> PayloadInfo {
         let structure = self.structure.as_deref();
         let Some((structure, template)) =
             structure.and_then(|one| Some((one, one.template(descriptor.template_id)?)))
         else {
             return info;
         };
-        let mut targets = 0..structure.decode_target_count;
-        let is_switch = |target| template.indication(target) == DecodeTargetIndication::Switch;
+        let top = structure.templates.iter().map(|one| one.temporal_layer);
+        let top = top.max().unwrap_or(0);
+        let targets = (0..).zip(&structure.target_layers);
+        let switched = targets.filter_map(|(target, layers)| {
+            let (spatial, temporal) = (*layers)?;
+            let switches = template.indication(target) == DecodeTargetIndication::Switch;
+            (switches && spatial == template.spatial_layer).then_some(temporal)
+        });
+        let switches_up_to = match switched.max() {
+            Some(temporal) if temporal == top => u8::MAX,
+            temporal => temporal.unwrap_or(0),
+        };
         PayloadInfo {
             spatial_layer: template.spatial_layer,
             temporal_layer: template.temporal_layer,
-            switching_point: info.keyframe || targets.any(is_switch),
+            switching_point: info.keyframe,
+            switches_up_to,
             is_layered: structure
                 .templates
                 .iter()

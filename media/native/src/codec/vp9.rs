@@ -100,6 +100,7 @@ pub(super) fn inspect(payload: &[u8]) -> PayloadInfo {
             .layers
             .is_some_and(|one| one.is_switching_up_point),
         is_layer_start: descriptor.starts_frame && !descriptor.is_inter_predicted,
+        switches_up_to: 0,
         is_layered: descriptor.layers.is_some(),
     })
 }

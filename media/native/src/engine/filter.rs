@@ -143,6 +143,8 @@ impl LayerFilter {
             } else {
                 info.temporal_layer
             };
+        } else if info.temporal_layer <= self.temporal && info.switches_up_to > self.temporal {
+            self.temporal = info.switches_up_to.min(self.target_temporal);
         }
         let begins_picture = info.spatial_layer == 0;
         match structure {

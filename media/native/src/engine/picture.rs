@@ -1,9 +1,12 @@
-//! VP8 picture numbers that run on when a viewer is switched to another encoding.
+//! Picture and frame numbers that run on when a viewer is switched to another encoding.
 //!
 //! Each simulcast encoding counts its pictures (picture id) and those of the
-//! temporal base layer (TL0PICIDX) by itself (RFC 7741, 4.2). Receivers order
-//! frames by both, so a jump back at a switch would make them drop what follows.
+//! temporal base layer (TL0PICIDX) by itself (RFC 7741, 4.2), and the frames and
+//! templates of its dependency descriptors. Receivers order frames by them, so a
+//! jump back at a switch would make them drop what follows.
 
+use crate::codec::dependency_descriptor::{DependencyDescriptor, TEMPLATES_MAX};
+use crate::codec::dependency_rewrite::DescriptorEdit;
 use crate::codec::{Field, PictureId, vp8, vp9};
 use crate::sequence::SequenceMap;
 
@@ -17,6 +20,29 @@ pub struct PictureFields {
     /// Pictures are counted so that one that is left out shows as a loss (VP8). VP9's receivers
     /// know by the layers which pictures to expect, and references count in picture ids.
     pub counts_gaps: bool,
+    /// Of the dependency descriptor.
+    pub frame: Option<FrameFields>,
+}
+
+/// What a dependency descriptor counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameFields {
+    /// Number of the frame.
+    pub number: u16,
+    /// With a structure: its first template id, and how many there are.
+    pub templates: Option<(u8, u8)>,
+}
+
+impl FrameFields {
+    /// Of a descriptor's value; `None` if it is truncated.
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let descriptor = DependencyDescriptor::parse(value)?;
+        let structure = descriptor.structure.as_deref();
+        Some(Self {
+            number: descriptor.frame_number,
+            templates: structure.map(|one| (one.template_id_offset, one.templates.len() as u8)),
+        })
+    }
 }
 
 impl From<&vp8::Descriptor> for PictureFields {
@@ -25,6 +51,7 @@ impl From<&vp8::Descriptor> for PictureFields {
             picture_id: descriptor.picture_id,
             tl0_pic_idx: descriptor.tl0_pic_idx,
             counts_gaps: true,
+            frame: None,
         }
     }
 }
@@ -35,6 +62,7 @@ impl From<&vp9::Descriptor> for PictureFields {
             picture_id: descriptor.picture_id,
             tl0_pic_idx: descriptor.tl0_pic_idx,
             counts_gaps: false,
+            frame: None,
         }
     }
 }
@@ -98,6 +126,8 @@ impl PictureGaps {
 pub struct PictureOffsets {
     picture_id: u16,
     tl0_pic_idx: u8,
+    frame_number: u16,
+    template_id: u8,
 }
 
 impl PictureOffsets {
@@ -107,9 +137,18 @@ impl PictureOffsets {
         self
     }
 
-    /// Whether nothing changes.
+    /// Whether nothing of a payload changes.
     pub fn is_identity(&self) -> bool {
-        *self == Self::default()
+        (self.picture_id, self.tl0_pic_idx) == (0, 0)
+    }
+
+    /// What changes in dependency descriptors.
+    pub fn descriptor_edit(&self) -> DescriptorEdit {
+        DescriptorEdit {
+            frame_number: self.frame_number,
+            template_id: self.template_id,
+            active: None,
+        }
     }
 
     /// Rewrites a payload whose descriptor this is.
@@ -128,6 +167,9 @@ impl PictureOffsets {
 pub struct PictureNumbers {
     picture_id: Option<u16>,
     tl0_pic_idx: Option<u8>,
+    frame_number: Option<u16>,
+    /// Behind the ids of the newest structure.
+    template_id: Option<u8>,
 }
 
 /// Picture ids have 15 bits; short ones are compared in the same ring.
@@ -142,6 +184,13 @@ impl PictureNumbers {
         }
         if let (Some(newest), Some(index)) = (self.tl0_pic_idx, descriptor.tl0_pic_idx) {
             offsets.tl0_pic_idx = newest.wrapping_add(1).wrapping_sub(index.value);
+        }
+        if let (Some(newest), Some(frame)) = (self.frame_number, descriptor.frame) {
+            offsets.frame_number = newest.wrapping_add(1).wrapping_sub(frame.number);
+        }
+        let templates = descriptor.frame.and_then(|frame| frame.templates);
+        if let (Some(next), Some((first, _))) = (self.template_id, templates) {
+            offsets.template_id = next.wrapping_sub(first) % TEMPLATES_MAX as u8;
         }
         offsets
     }
@@ -162,6 +211,17 @@ impl PictureNumbers {
                 .is_none_or(|newest| sent.wrapping_sub(newest) < 0x80)
             {
                 self.tl0_pic_idx = Some(sent);
+            }
+        }
+        if let Some(frame) = descriptor.frame {
+            let sent = frame.number.wrapping_add(offsets.frame_number);
+            let is_newer = |newest: u16| sent.wrapping_sub(newest) < 0x8000;
+            if self.frame_number.is_none_or(is_newer) {
+                self.frame_number = Some(sent);
+            }
+            if let Some((first, count)) = frame.templates {
+                let next = first.wrapping_add(count).wrapping_add(offsets.template_id);
+                self.template_id = Some(next % TEMPLATES_MAX as u8);
             }
         }
     }

@@ -173,6 +173,7 @@ impl Engine {
             mid: consumer.row.mid.as_bytes(),
             transport_cc: transport.transport_cc_next,
             abs_send_time: abs_send_time(unix_ns),
+            descriptor: None,
         };
         let mut out = [0; DATAGRAM_BYTES_MAX];
         let header_len = prepared.write_header(&fields, &mut out)?;

@@ -3,7 +3,7 @@
 //! With an RTX stream (RFC 4588) a packet goes out again under that stream's
 //! SSRC and numbers. Without one, the very same SRTP packet is made again: it
 //! depends on nothing but the cached packet, the row and the segment that it
-//! was sent in, see `apply::extensions_for`.
+//! was sent in (so such a viewer gets no dependency descriptors), see `apply::extensions_for`.
 //!
 //! What was lost of a higher encoding than the viewer is on its way to stays lost: a keyframe makes it
 //! needless, and must not wait behind it.
@@ -15,8 +15,9 @@ use super::DATAGRAM_BYTES_MAX;
 use super::Engine;
 use super::consumer::Consumer;
 use super::forward::GROWTH_BYTES_MAX;
-use super::serve::{MARKER, picture_of};
+use super::serve::{MARKER, edited, picture_of, targets_of};
 use super::table::ConsumerKey;
+use crate::codec::dependency_rewrite::VALUE_LEN_MAX;
 use crate::recorder::Class;
 use crate::rtp::{PreparedPacket, RtpPacket, ViewerFields, abs_send_time};
 
@@ -76,6 +77,16 @@ fn resend(engine: &mut Engine, now_ns: u64, key: ConsumerKey, sequence_number: u
         return None;
     }
 
+    let picture = picture_of(producer, &packet);
+    let picture_id = picture.and_then(|one| one.picture_id).map(|id| id.value);
+    let offsets = consumer.rewriter.passed_picture(outgoing, picture_id);
+    let is_present = consumer.rewriter.encoding() == Some(origin.encoding);
+    let mut edit = offsets.descriptor_edit();
+    edit.active = prepared
+        .descriptor()
+        .filter(|_| is_present)
+        .and_then(|value| targets_of(consumer, encoding, value));
+    let mut descriptor = [0; VALUE_LEN_MAX];
     let timestamp = packet
         .header
         .timestamp
@@ -87,14 +98,12 @@ fn resend(engine: &mut Engine, now_ns: u64, key: ConsumerKey, sequence_number: u
         mid: consumer.row.mid.as_bytes(),
         transport_cc: transport.transport_cc_next,
         abs_send_time: abs_send_time(unix_ns),
+        descriptor: edited(&edit, prepared.descriptor(), &mut descriptor),
     };
     let mut out = [0; DATAGRAM_BYTES_MAX + GROWTH_BYTES_MAX];
     let outbound = &transport.srtp.as_ref()?.outbound;
     let rtx_payload_type = consumer.rtx_payload_type(packet.header.payload_type);
     let payload = prepared.payload();
-    let picture = picture_of(producer, &packet);
-    let picture_id = picture.and_then(|one| one.picture_id).map(|id| id.value);
-    let offsets = consumer.rewriter.passed_picture(outgoing, picture_id);
     let picture = picture.filter(|_| !offsets.is_identity());
     let rewrite = |copy: &mut [u8]| {
         if let Some(picture) = &picture {

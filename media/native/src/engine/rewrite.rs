@@ -66,6 +66,8 @@ struct Segment {
     picture_offsets: PictureOffsets,
     /// Once pictures were left out.
     gaps: Option<Box<PictureGaps>>,
+    /// The viewer was told that it is sent fewer layers than there are.
+    is_thinned: bool,
 }
 
 impl Segment {
@@ -156,6 +158,7 @@ impl Rewriter {
             timestamp_offset,
             picture_offsets: beginning.picture_offsets,
             gaps: None,
+            is_thinned: false,
         };
         self.previous = self.current.replace(segment);
     }
@@ -188,6 +191,16 @@ impl Rewriter {
             sequence: outgoing,
             timestamp,
         })
+    }
+
+    /// Whether a viewer is told which decode targets it is sent: from the first time on that they are
+    /// fewer than the publisher's, as long as the segment lasts, so that no loss leaves it in error.
+    pub fn tells_targets(&mut self, are_fewer: bool) -> bool {
+        let Some(segment) = self.current.as_mut() else {
+            return false;
+        };
+        segment.is_thinned |= are_fewer;
+        segment.is_thinned
     }
 
     /// Leaves a packet of the current segment out without a gap.

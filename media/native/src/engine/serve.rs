@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 
 use super::consumer::Consumer;
 use super::encoding::Encoding;
-use super::filter::{Sieve, Structure};
+use super::filter::{ALL, Sieve, Structure};
 use super::forward::{Batch, CHUNK_VIEWERS, Fanout};
-use super::picture::PictureFields;
+use super::picture::{FrameFields, PictureFields};
 use super::producer::{CodecEntry, Pending, Producer, SharedFormat};
 use super::rewrite::Beginning;
 use super::runs::{PADDING_MAX, Plans};
@@ -18,8 +18,11 @@ use super::selection::Verdict;
 use super::table::TransportKey;
 use super::transport::Transport;
 use super::{Engine, Notices};
+use crate::codec::dependency_rewrite::{ActiveTargets, DescriptorEdit, VALUE_LEN_MAX};
 use crate::codec::{Codec, vp8, vp9};
-use crate::rtp::{ExtensionMap, PreparedPacket, RtpPacket, ViewerFields, abs_send_time};
+use crate::rtp::{
+    ExtensionKind, ExtensionMap, PreparedPacket, RtpPacket, ViewerFields, abs_send_time,
+};
 
 /// The marker bit, in the second byte of an RTP header.
 pub(super) const MARKER: u8 = 0x80;
@@ -124,7 +127,12 @@ fn pictures(
     packets: &[Option<RtpPacket<'_>>],
 ) -> Vec<Option<PictureFields>> {
     let switched = producer.encodings.len() > 1 || batch.iter().any(|one| one.info.is_layered);
-    if !switched || !producer.codecs.iter().any(numbers_pictures) {
+    let numbered = producer.codecs.iter().any(numbers_pictures)
+        || producer
+            .extensions
+            .id(ExtensionKind::DependencyDescriptor)
+            .is_some();
+    if !(switched && numbered) {
         return Vec::new();
     }
     packets
@@ -137,14 +145,60 @@ fn numbers_pictures(entry: &CodecEntry) -> bool {
     matches!(entry.codec, Some(Codec::Vp8 | Codec::Vp9))
 }
 
-/// The picture numbers of a packet, if its codec has any.
+/// The picture and frame numbers of a packet, if it has any.
 pub(super) fn picture_of(producer: &Producer, packet: &RtpPacket<'_>) -> Option<PictureFields> {
     let codec = producer.codec_of(packet.header.payload_type)?;
-    match codec.codec? {
+    let picture = match codec.codec? {
         Codec::Vp8 => vp8::Descriptor::parse(packet.payload()).map(|one| (&one).into()),
         Codec::Vp9 => vp9::Descriptor::parse(packet.payload()).map(|one| (&one).into()),
         _ => None,
+    };
+    let id = producer.extensions.id(ExtensionKind::DependencyDescriptor);
+    let value = id.and_then(|id| packet.extensions().filter(|one| one.0 == id).last());
+    let Some(frame) = value.and_then(|(_, value)| FrameFields::parse(value)) else {
+        return picture;
+    };
+    Some(PictureFields {
+        frame: Some(frame),
+        ..picture.unwrap_or_default()
+    })
+}
+
+/// The decode targets that a frame's descriptor tells a viewer of, if it must be told: it is sent
+/// fewer than the publisher sends, or was before.
+pub(super) fn targets_of(
+    consumer: &mut Consumer,
+    encoding: &Encoding,
+    descriptor: &[u8],
+) -> Option<ActiveTargets> {
+    let starts_frame = descriptor.first().is_some_and(|first| first & 0x80 != 0);
+    if !starts_frame || consumer.selection.current() != Some(consumer.rewriter.encoding()?) {
+        return None;
     }
+    let layers = consumer.filter.current();
+    if layers == (ALL, ALL) && !consumer.rewriter.tells_targets(false) {
+        return None;
+    }
+    let one = encoding.structure == Structure::Key;
+    let (targets, are_fewer) = encoding.layers.targets_for(descriptor, layers, one)?;
+    let tells = consumer.rewriter.tells_targets(are_fewer);
+    tells.then_some(targets)
+}
+
+/// The dependency descriptor that a viewer gets in place of the publisher's; None for that.
+pub(super) fn edited<'a>(
+    edit: &DescriptorEdit,
+    descriptor: Option<&[u8]>,
+    out: &'a mut [u8; VALUE_LEN_MAX],
+) -> Option<&'a [u8]> {
+    let descriptor = descriptor.filter(|_| !edit.is_identity())?;
+    let plain = DescriptorEdit {
+        active: None,
+        ..*edit
+    };
+    let len = edit.apply(descriptor, out);
+    let len = len.or_else(|| plain.apply(descriptor, out))?;
+    Some(&out[..len])
 }
 
 /// A viewer's stream and where it goes.
@@ -164,6 +218,8 @@ struct Outgoing<'a> {
     received_ns: u64,
     prepared: &'a PreparedPacket<'a>,
     picture: Option<PictureFields>,
+    /// Decode targets that its dependency descriptor is to tell.
+    targets: Option<ActiveTargets>,
     /// It ends the viewer's picture, though not the publisher's.
     is_last: bool,
     /// Bytes that make it as long as others of its run.
@@ -234,6 +290,11 @@ impl Work<'_> {
             if pending.start && consumer.is_video() {
                 consumer.counters.key_frames += 1;
             }
+            let encoding = self.producer.encodings.get(usize::from(pending.encoding));
+            let targets = prepared
+                .descriptor()
+                .zip(encoding)
+                .and_then(|(value, encoding)| targets_of(consumer, encoding, value));
             consumer.last_payload_type = self.packets[place].map(|one| one.header.payload_type);
             let outgoing = Outgoing {
                 sequence: pending.sequence,
@@ -241,6 +302,7 @@ impl Work<'_> {
                 received_ns: pending.received_ns,
                 prepared,
                 picture,
+                targets,
                 is_last: sieve == Sieve::PassLast,
                 padding: viewer.padding.get(place).copied().unwrap_or(0),
             };
@@ -306,6 +368,17 @@ impl Work<'_> {
         let Some(srtp) = transport.srtp.as_ref() else {
             return;
         };
+        let mut picture_offsets = consumer.rewriter.picture_offsets();
+        if let Some(picture) = &packet.picture {
+            let id = picture.picture_id.map(|id| id.value);
+            picture_offsets = consumer.rewriter.pass_picture(id);
+            consumer.pictures.record(picture, picture_offsets);
+        }
+        let mut descriptor = [0; VALUE_LEN_MAX];
+        let edit = DescriptorEdit {
+            active: packet.targets,
+            ..picture_offsets.descriptor_edit()
+        };
         let fields = ViewerFields {
             ssrc: consumer.row.ssrc,
             sequence_number: rewritten.sequence as u16,
@@ -313,6 +386,7 @@ impl Work<'_> {
             mid: consumer.row.mid.as_bytes(),
             transport_cc: transport.transport_cc_next,
             abs_send_time: self.abs_send_time,
+            descriptor: edited(&edit, packet.prepared.descriptor(), &mut descriptor),
         };
         let out = fanout.room();
         let Some(header_len) = packet.prepared.write_header(&fields, out) else {
@@ -328,12 +402,6 @@ impl Work<'_> {
         if let Some(last) = padding.last_mut() {
             *last = packet.padding;
             out[0] |= PADDING;
-        }
-        let mut picture_offsets = consumer.rewriter.picture_offsets();
-        if let Some(picture) = &packet.picture {
-            let id = picture.picture_id.map(|id| id.value);
-            picture_offsets = consumer.rewriter.pass_picture(id);
-            consumer.pictures.record(picture, picture_offsets);
         }
         let (stream, index) = (&mut consumer.stream, rewritten.sequence);
         let outbound = &srtp.outbound;
@@ -406,6 +474,7 @@ impl Work<'_> {
                 received_ns: cached.received_ns,
                 prepared: &prepared,
                 picture: picture_of(self.producer, &packet).filter(|_| !self.pictures.is_empty()),
+                targets: None,
                 is_last: false,
                 padding: 0,
             };

@@ -4,7 +4,8 @@
 //! gets a copy of it, into its own send buffer, with the few bytes that are its own. The payload is
 //! never copied here: it is encrypted from where it lies into the send buffer.
 //!
-//! The mid stands last in the extension block, because its length differs between viewers.
+//! The dependency descriptor and the mid stand last in the extension block, because their lengths
+//! differ between viewers.
 //! Dropped on the way: rid and repaired rid (a viewer gets one encoding), extensions without an
 //! outgoing id, transmission offsets (they are false once a packet was forwarded), padding.
 
@@ -21,9 +22,15 @@ pub const MID_LEN_MAX: usize = 16;
 /// Bytes of a template before its extension block: the fixed header and 15 CSRCs.
 const BLOCK_START_MAX: usize = HEADER_LEN_MIN + 15 * 4;
 
-/// Room for a template: what `HEADER_LEN_MAX` leaves when the longest mid follows, with the
-/// element's head and padding.
-const TEMPLATE_LEN_MAX: usize = HEADER_LEN_MAX - MID_LEN_MAX - 2 - 3;
+/// Longest dependency descriptor.
+const DESCRIPTOR_LEN_MAX: usize = 255;
+
+/// Room for a template: what `HEADER_LEN_MAX` leaves when the longest descriptor and mid follow, with
+/// the elements' heads and padding.
+const TEMPLATE_LEN_MAX: usize = HEADER_LEN_MAX - (DESCRIPTOR_LEN_MAX + 2) - (MID_LEN_MAX + 2) - 3;
+
+/// What a viewer's dependency descriptor may be longer by.
+const DESCRIPTOR_GROWTH_MAX: usize = 5;
 
 /// How packets look on the viewers' side: payload types and extension ids. All consumers that
 /// negotiated alike share one.
@@ -83,6 +90,8 @@ pub struct ViewerFields<'a> {
     pub transport_cc: u16,
     /// abs-send-time (24 bits), written if the format has the extension.
     pub abs_send_time: u32,
+    /// Dependency descriptor in place of the packet's own; None leaves it as it came.
+    pub descriptor: Option<&'a [u8]>,
 }
 
 /// Where in a sent packet the fields lie that change when it is sent later than written.
@@ -104,6 +113,8 @@ pub struct PreparedPacket<'a> {
     two_byte: bool,
     mid_id: u8,
     offsets: FieldOffsets,
+    /// Outgoing id and value of the dependency descriptor.
+    descriptor: Option<(u8, &'a [u8])>,
     payload: &'a [u8],
 }
 
@@ -131,6 +142,7 @@ impl<'a> PreparedPacket<'a> {
             two_byte: false,
             mid_id: format.extensions.id(ExtensionKind::Mid).unwrap_or(0),
             offsets: FieldOffsets::default(),
+            descriptor: None,
             payload: packet.payload(),
         };
         if format.carries_extensions {
@@ -154,6 +166,7 @@ impl<'a> PreparedPacket<'a> {
                 passed[kind as usize] = outgoing.id(kind).map(|id| (id, value));
             }
         }
+        self.descriptor = passed[ExtensionKind::DependencyDescriptor as usize].take();
         let passed = passed.into_iter().flatten();
         let transport_cc = outgoing.id(ExtensionKind::TransportCc);
         let abs_send_time = outgoing.id(ExtensionKind::AbsSendTime);
@@ -165,7 +178,10 @@ impl<'a> PreparedPacket<'a> {
         self.two_byte = own_ids.iter().any(|id| *id > 14)
             || passed
                 .clone()
-                .any(|(id, value)| !fits_one_byte(id, value.len()));
+                .any(|(id, value)| !fits_one_byte(id, value.len()))
+            || self
+                .descriptor
+                .is_some_and(|(id, value)| !fits_one_byte(id, value.len() + DESCRIPTOR_GROWTH_MAX));
 
         debug_assert!(self.block_start <= BLOCK_START_MAX);
         let block = &mut self.template[self.block_start..];
@@ -193,12 +209,18 @@ impl<'a> PreparedPacket<'a> {
         self.payload
     }
 
+    /// The dependency descriptor, as it came, if viewers of this format get it.
+    pub fn descriptor(&self) -> Option<&'a [u8]> {
+        self.descriptor.map(|(_, value)| value)
+    }
+
     /// Where `write_header` puts the fields that depend on the moment of sending.
     pub fn offsets(&self) -> FieldOffsets {
         self.offsets
     }
 
-    /// Length of the header that `write_header` writes for a viewer's mid, in bytes.
+    /// Length of the header that `write_header` writes for a viewer's mid, in bytes, with the
+    /// dependency descriptor as it came.
     pub fn header_len(&self, mid: &[u8]) -> usize {
         if self.block_start == self.template_len {
             return self.template_len;
@@ -207,7 +229,10 @@ impl<'a> PreparedPacket<'a> {
             len @ 1..=MID_LEN_MAX if self.mid_id != 0 => len + 1 + usize::from(self.two_byte),
             _ => 0,
         };
-        let block_len = self.template_len - self.block_start + own_len;
+        let descriptor_len = self
+            .descriptor
+            .map_or(0, |(_, value)| value.len() + 1 + usize::from(self.two_byte));
+        let block_len = self.template_len - self.block_start + own_len + descriptor_len;
         self.block_start + block_len.next_multiple_of(4)
     }
 
@@ -235,6 +260,10 @@ impl<'a> PreparedPacket<'a> {
             self.template_len - self.block_start,
             self.two_byte,
         );
+        if let Some((id, value)) = self.descriptor {
+            let value = fields.descriptor.unwrap_or(value);
+            writer.push(id, value)?;
+        }
         if self.mid_id != 0 && (1..=MID_LEN_MAX).contains(&fields.mid.len()) {
             writer.push(self.mid_id, fields.mid)?;
         }

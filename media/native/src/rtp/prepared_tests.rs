@@ -34,6 +34,7 @@ fn fields(mid: &[u8]) -> ViewerFields<'_> {
         mid,
         transport_cc: 0x0506,
         abs_send_time: 0x07_0809,
+        descriptor: None,
     }
 }
 

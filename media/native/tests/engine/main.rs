@@ -6,6 +6,7 @@ mod activity_and_reports;
 mod bounds;
 mod demand;
 mod demultiplexing;
+mod dependency_descriptors;
 mod describing;
 mod fairness;
 mod forged_and_replayed;

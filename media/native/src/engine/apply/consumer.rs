@@ -55,15 +55,19 @@ fn payload_types(producer: &SetProducer, consumer: &SetConsumer) -> PayloadTypes
 ///
 /// Without an RTX stream a retransmission is the same SRTP packet again, so
 /// nothing in it may depend on when it is sent: an index must not be used for
-/// two different packets. Such a viewer gets no abs-send-time and no
-/// transport-wide numbers.
+/// two different packets. Such a viewer gets no abs-send-time, no transport-wide
+/// numbers, and no dependency descriptors: these tell the layers of the moment.
 fn extensions_for(row: &SetConsumer) -> Vec<(u8, ExtensionKind)> {
     let resends_plainly = row.rtx_ssrc.is_none() && row.codecs.iter().any(|codec| codec.nack);
     let pairs = row
         .header_extensions
         .iter()
         .map(|one| (one.id, extension_kind(one.name)));
-    let timed = [ExtensionKind::AbsSendTime, ExtensionKind::TransportCc];
+    let timed = [
+        ExtensionKind::AbsSendTime,
+        ExtensionKind::TransportCc,
+        ExtensionKind::DependencyDescriptor,
+    ];
     pairs
         .filter(|(_, kind)| !(resends_plainly && timed.contains(kind)))
         .collect()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 
@@ -35,7 +36,7 @@ async def run(options: LoadOptions, *, show_progress: bool) -> Record:
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_on_signal, tester)
         if show_progress:
-            nursery.start_soon(_show_progress, tester, options.viewers_total)
+            nursery.start_soon(_show_progress, tester)
         try:
             await tester.run()
         except LoadFailed as error:
@@ -58,10 +59,12 @@ async def _stop_on_signal(tester: Tester, *, task_status: trio.TaskStatus[None])
             tester.stop()
 
 
-async def _show_progress(tester: Tester, viewers: int) -> None:
+async def _show_progress(tester: Tester) -> None:
     try:
         while True:
-            line = progress_line(tester.record, viewers)
+            # Where a line would wrap, the next one could not be written over it.
+            width = shutil.get_terminal_size().columns - 1
+            line = progress_line(tester.record, tester.options)[:width]
             sys.stderr.write(f"\r\x1b[K{line}")
             sys.stderr.flush()
             await trio.sleep(1)

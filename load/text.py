@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
+from load.options import LoadOptions
 from load.report import Delivery, Distribution, Report
-from load.tester import Record
+from load.tester import Record, Sample
 from load.thresholds import Verdict
 from load.viewers import Viewers
 
 
-def progress_line(record: Record, viewers: int) -> str:
+def progress_line(record: Record, options: LoadOptions) -> str:
     """One line that says how a run stands."""
+    viewers = options.viewers_total
     if not record.samples:
         return f"{record.publishers_joined} publishers, {record.viewers_now}/{viewers} viewers"
     sample = record.samples[-1]
     snapshot = sample.snapshot
     video, audio = snapshot.totals.video, snapshot.totals.audio
     lost, expected = video.lost + audio.lost, video.expected + audio.expected
+    phase = "joining"
+    if record.steady_from is not None:
+        measured_s = sample.at_s - record.steady_from.at_s
+        phase = f"measured {measured_s:.0f} of {options.duration_s:.0f} s"
     parts = [
-        f"{sample.at_s:5.0f} s",
+        phase,
         f"{record.viewers_now}/{viewers} viewers",
         f"{sample.joining} joining" if sample.joining else "",
         f"{record.failures.total()} failed" if record.failures else "",
+        f"{_mbps(record.samples[-2:]):.1f} Mbit/s" if len(record.samples) > 1 else "",
         f"loss {lost / max(1, expected):.3%}",
         f"latency p50 {_ms(snapshot.video_latency.p50_ns / 1e6)}"
         f" p99 {_ms(snapshot.video_latency.p99_ns / 1e6)}"
         if snapshot.video_latency.count
         else "",
         f"{video.freezes} freezes",
+        f"{snapshot.frozen} frozen" if snapshot.frozen else "",
     ]
     return "  ".join(part for part in parts if part)
+
+
+def _mbps(samples: list[Sample]) -> float:
+    """Payload that all viewers received between two samples."""
+    early, late = (one.snapshot.totals for one in samples)
+    received = sum(
+        after.payload_bytes - before.payload_bytes
+        for before, after in ((early.video, late.video), (early.audio, late.audio))
+    )
+    return 8 * received / max(1e-9, samples[1].at_s - samples[0].at_s) / 1e6
 
 
 def summary(report: Report, verdicts: tuple[Verdict, ...] = ()) -> str:

@@ -122,7 +122,16 @@ def test_a_run_that_did_not_come_far_has_a_report() -> None:
     assert (made.steady.packets, made.steady.loss, made.timeline) == (0, 0.0, ())
     assert "stopped early" in summary(made)
     assert "<html" in html_report.page(made)
-    assert progress_line(empty, 5) == "0 publishers, 0/5 viewers"
+    options = LoadOptions(url="ws://x", viewers=5)
+    assert progress_line(empty, options) == "0 publishers, 0/5 viewers"
+
+
+def test_progress_says_what_is_going_on_and_what_arrives() -> None:
+    options = LoadOptions(url="ws://x", viewers=12, duration_s=30.0)
+    made = record([sample(1), sample(2)])
+    assert progress_line(made, options).startswith("measured 1 of 30 s  10/12 viewers  16.0 Mbit/s")
+    made.steady_from = None
+    assert progress_line(made, options).startswith("joining  10/12 viewers")
 
 
 def test_a_report_shows_no_secret() -> None:

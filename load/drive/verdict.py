@@ -34,25 +34,13 @@ VOLATILE = frozenset(("score", "layersChanged", "consumerPaused", "consumerResum
 _COUNTS = ("joins", "returns", "transports", "producers", "consumers")
 
 
-class Sums(Struct, kw_only=True):
-    """All peers of the recorded session, or of all driven sets together."""
+class Sums(Figures, kw_only=True):
+    """Of all peers of the recorded session, or of all driven sets together.
+
+    Counts are added up; times are medians and the bitrate is the mean of those that are known.
+    """
 
     peers: int
-    joins: int = 0
-    returns: int = 0
-    transports: int = 0
-    producers: int = 0
-    consumers: int = 0
-    refusals: dict[str, int] = {}
-    notifications: dict[str, int] = {}
-    connected_ms: float | None = None
-    """Medians of those that are known."""
-    first_packet_ms: float | None = None
-    first_keyframe_ms: float | None = None
-    packets: int | None = None
-    packets_lost: int | None = None
-    received_bps: float | None = None
-    """Mean over the peers that are known."""
 
 
 class Verdict(Struct, kw_only=True):

@@ -171,7 +171,7 @@ def _rate(value: float | None) -> str:
     return "-" if value is None else f"{value / 1e3:.0f} kbit/s"
 
 
-def _loss(figures: Sums | Figures) -> str:
+def _loss(figures: Figures) -> str:
     lost, came = figures.packets_lost, figures.packets
     if lost is None or came is None:
         return "-"

@@ -12,15 +12,17 @@ from actors.core.consumer import ConsumerState
 from protocol import events
 from protocol.envelope import Envelope
 from protocol.ids import producer_address, transport_address
+from replay.bandwidth import way_about
 from replay.errors import LogNotUnderstood
 from replay.fold import event_of
 from replay.history import History
+from replay.reader import LogReader
 
 
-def grounds(history: History, envelope: Envelope) -> str | None:
+def grounds(reader: LogReader, history: History, envelope: Envelope) -> str | None:
     """Why layers changed, in half a sentence; None for what needs no state to be understood.
 
-    Folds the log up to the envelope.
+    Folds the log up to the envelope, with which `reader` has the estimates around it.
     """
     if envelope.kind != "event" or envelope.type != events.ConsumerLayersChanged.__name__:
         return None
@@ -36,7 +38,10 @@ def grounds(history: History, envelope: Envelope) -> str | None:
     producer = states.get(producer_address(consumer.row.producer))
     transport = states.get(transport_address(consumer.row.transport))
     if reason == "bandwidth":
-        return _short(consumer, states)
+        row = consumer.row
+        way = way_about(reader, history.room, row.transport, envelope.position, envelope.at_ns)
+        parts = (_change(consumer, event), way, _short(consumer, states))
+        return "; ".join(part for part in parts if part)
     if layer is None:
         return _nothing(consumer, producer, transport)
     wanted = consumer.preferred_spatial_layer
@@ -50,6 +55,18 @@ def grounds(history: History, envelope: Envelope) -> str | None:
         return f"its viewer wants at most layer {wanted}, and a keyframe of layer {layer} came"
     scores = "" if producer is None or not producer.scores else f"; scores {producer.scores}"
     return f"layer {before} does not flow any more, and a keyframe of layer {layer} came{scores}"
+
+
+def _change(consumer: Any, event: Any) -> str:
+    """From which layers to which."""
+    before, layer = consumer.spatial_layer, event.spatial_layer
+    if layer is None:
+        return "" if before is None else f"it had layer {before}"
+    if before is None:
+        return "it had nothing"
+    if layer != before:
+        return f"it {'fell' if layer < before else 'rose'} from layer {before} to {layer}"
+    return f"of layer {layer} it had temporal layer {consumer.temporal_layer}"
 
 
 def _short(consumer: Any, states: Any) -> str:

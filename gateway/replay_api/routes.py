@@ -37,6 +37,7 @@ from protocol.store_error import StoreError
 from replay.causes import story
 from replay.errors import ReplayError
 from replay.export import pcapng
+from replay.grounds import grounds
 from replay.history import History
 from replay.reader import LogReader
 from replay.recordings import Recordings
@@ -308,9 +309,12 @@ class _Desk:
                 link, depth = rest.pop(0)
                 effects.append(event_map(link.envelope, shelf) | {"depth": depth})
                 rest.extend((each, depth + 1) for each in link.effects)
+            with Snapshots(self._library.directory) as snapshots:
+                known = grounds(reader, History(reader, room, snapshots), told.chain[-1])
             return {
                 "position": position,
                 "correlation": told.correlation,
+                "grounds": known,
                 "causes": [event_map(each, shelf) for each in told.chain],
                 "effects": effects,
                 "effects_total": told.effects.count(),
@@ -368,10 +372,11 @@ class _Desk:
         from_ns, to_ns = parameters.span(request)
 
         session = parameters.integer(request, "session", 0)
+        chosen = keys or _producers(shelf.index, session)
 
         def tell(index: TimelineIndex) -> list[dict[str, Any]]:
             told = []
-            for key in keys or _producers(index, session):
+            for key in chosen:
                 lane = index.lane(key)
                 for metric in ("score", "layer") if lane is not None else ():
                     assert lane is not None
@@ -389,14 +394,10 @@ class _Desk:
             return told
 
         told = await self._library.ask(shelf, tell)
-        chosen = [
-            lane
-            for key in keys or _producers(shelf.index, session)
-            if (lane := shelf.index.lane(key)) is not None
-        ]
+        lanes = queries.with_transports(shelf.index, chosen)
         directory = self._library.directory
         told += await self._library.read(
-            lambda _reader: measured(directory, shelf.room, chosen, from_ns, to_ns)
+            lambda _reader: measured(directory, shelf.room, lanes, from_ns, to_ns)
         )
         return {"series": told}
 

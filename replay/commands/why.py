@@ -45,7 +45,7 @@ def why(room: str, instant: str, directory: Path, *, as_json: bool) -> None:
         with progress("Looking for effects", end, position) as note:
             told = story(reader, room, position, end, note)
         with Snapshots(directory) as snapshots:
-            known = grounds(History(reader, room, snapshots), told.chain[-1])
+            known = grounds(reader, History(reader, room, snapshots), told.chain[-1])
     if as_json:
         echo_json(
             {

@@ -16,6 +16,7 @@ _METRICS: dict[str, str] = {
     "bitrate_bps": "mean",
     "packets_lost": "sum",
     "round_trip_time_ms": "mean",
+    "estimated_bps": "mean",
 }
 """What is charted, and which figure of a bucket is drawn."""
 _S = 1_000_000_000

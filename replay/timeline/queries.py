@@ -142,6 +142,20 @@ def below(index: TimelineIndex, number: int) -> list[tuple[int, int]]:
     return found
 
 
+def with_transports(index: TimelineIndex, keys: Iterable[str]) -> list[Lane]:
+    """These lanes, and the transports of the consumers among them: the ways to their viewers."""
+    found: dict[str, Lane] = {}
+    for key in keys:
+        lane = index.lane(key)
+        if lane is None:
+            continue
+        found[key] = lane
+        if lane.kind == "consumer" and lane.parent >= 0:
+            way = index.lanes[lane.parent]
+            found.setdefault(way.key, way)
+    return list(found.values())
+
+
 def series(
     index: TimelineIndex, lane: Lane, metric: str, from_ns: int, to_ns: int
 ) -> list[list[int]]:

@@ -96,7 +96,7 @@ CONSUMED = {
 }  # fmt: skip
 CARRIED = {
     "sent_bps": 2_000_000, "received_bps": 50_000, "packets_sent": 210, "packets_received": 12,
-    "packets_dropped": 1, "ice_state": 1,
+    "packets_dropped": 1, "ice_state": 1, "estimated_bps": 2_500_000,
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from protocol.envelope import Draft, genesis, seal
 from protocol.ids import ROOM, transport_address
 from protocol.messages import PlaneStarted, SocketEnd, SocketLost
 from protocol.notices import (
+    BandwidthEstimated,
     IceStateChanged,
     LayersChanged,
     ProducerActivityChanged,
@@ -295,6 +296,53 @@ def test_layers_are_told_with_their_grounds(tmp_path):
         assert run.json("why", "lobby", position)["grounds"] == said
         assert f"Grounds: {said}" in run.text("why", "lobby", position)
     assert run.json("why", "lobby", 2)["grounds"] is None
+
+
+def test_a_fall_for_want_of_bandwidth_is_told_with_the_estimate(tmp_path):
+    session = call(viewers=1)
+    consumer, row = next(
+        (key.partition("/")[2], state.row)
+        for key, state in session.states.items()
+        if key.startswith("consumer/") and state.row.kind == "video"
+    )
+
+    def shown(layer, temporal, reason):
+        told = LayersChanged(
+            consumer=consumer, spatial_layer=layer, temporal_layer=temporal, reason=reason
+        )
+        session.to_consumer(consumer, told)
+        return session.position
+
+    def estimated(bitrate_bps, limit):
+        told = BandwidthEstimated(
+            transport=row.transport, bitrate_bps=bitrate_bps, limit=limit, wanted_bps=None
+        )
+        session.tell(transport_address(row.transport), told)
+
+    shown(2, 2, "preferred")
+    unknown = shown(1, 2, "bandwidth")
+    session.at_ns += 60_000_000_000
+    estimated(430_000, "loss")
+    session.at_ns += 2_000_000_000
+    cases = {
+        unknown: "it fell from layer 2 to 1; its",
+        shown(0, 2, "bandwidth"): "it fell from layer 1 to 0; " + WAY,
+        shown(0, 1, "bandwidth"): "of layer 0 it had temporal layer 2; " + WAY,
+        shown(None, None, "bandwidth"): "it had layer 0; " + WAY,
+        shown(0, 1, "bandwidth"): "it had nothing; " + WAY,
+        shown(1, 1, "bandwidth"): "it rose from layer 0 to 1; " + WAY,
+    }
+    run = Commands(store(tmp_path / "data", session))
+    for position, said in cases.items():
+        told = run.json("why", "lobby", position)["grounds"]
+        assert told.startswith(said), told
+        assert told.endswith("no other video shares its transport")
+
+
+WAY = (
+    "the way to its viewer was estimated at 430 kbit/s 2.0 s before"
+    " (packets that are lost limit it); its priority"
+)
 
 
 @pytest.mark.parametrize("reason", get_args(SocketEnd))

@@ -24,6 +24,9 @@ export function eventRow(told, { begin, current, onPick, beside }) {
   return row;
 }
 
+/** Half a sentence as a whole one. */
+const sentenceOf = (said) => `${said[0].toUpperCase()}${said.slice(1)}.`;
+
 export class Panel {
   /** @param {object} on pick(position), search(text), story(told | null), zoom(from, to) */
   constructor(elements, on) {
@@ -108,6 +111,7 @@ export class Panel {
     const parts = [
       h('h2.view-head', {}, 'Causes', h('span.muted', {}, story.causes.length === 1 ? 'it began here' : `${story.causes.length} steps`)),
       h('div.chain', {}, ...story.causes.map((told, depth) => eventRow({ ...told, depth }, options))),
+      ...(story.grounds ? [h('h2.view-head', {}, 'Grounds'), h('p.grounds', {}, sentenceOf(story.grounds))] : []),
     ];
     const known = new Set(story.causes.map((told) => told.position));
     const others = story.effects.filter((told) => !known.has(told.position));

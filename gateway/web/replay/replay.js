@@ -355,7 +355,7 @@ function loadChartsSoon() {
     const below = (key) => list.unfolded.get(key)?.children.map((child) => child.key) ?? [];
     if (view.lane?.startsWith('peer/')) lanes.push(...below(view.lane));
     else if (view.lane && view.lane !== 'room') lanes.push(view.lane);
-    const useful = lanes.filter((key) => /^(producer|consumer)\//.test(key)).slice(0, 6);
+    const useful = lanes.filter((key) => /^(transport|producer|consumer)\//.test(key)).slice(0, 8);
     const nameOf = ({ lane, about }) => `${about || lane.split('/')[0]} ${shortId(lane.split('/')[1])}`;
     await charts.load(path, view.session, useful, nameOf).catch(failed);
     const chosen = view.lane && view.lane !== 'room' ? [view.lane] : [];

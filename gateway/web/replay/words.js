@@ -31,10 +31,11 @@ export const ANOMALY_WORDS = {
 
 export const METRICS = {
   bitrate_bps: { label: 'Bitrate', low: 0, unit: 'bps' },
+  estimated_bps: { label: 'Estimated bandwidth', low: 0, unit: 'bps' },
+  layer: { label: 'Spatial layer', low: -1, high: 2, unit: '' },
   packets_lost: { label: 'Packets lost', low: 0, unit: '' },
   round_trip_time_ms: { label: 'Round trip', low: 0, unit: 'ms' },
   score: { label: 'Score', low: 0, high: 10, unit: '/ 10' },
-  layer: { label: 'Spatial layer', low: -1, high: 2, unit: '' },
 };
 
 const KINDS = { transport: 'transport', producer: 'producer', consumer: 'consumer' };

@@ -13,6 +13,7 @@ import trio
 from gateway import tokens
 from gateway.keys import Secret
 from gateway.tokens import Claims
+from protocol.notices import LayersChanged
 from tests.replay import pcapng_reader
 from tests.replay.conftest import Commands
 from tests.replay.measured import with_telemetry
@@ -329,6 +330,37 @@ async def test_scores_are_charted(big):
         points = series[0]["points"]
         assert [time_ns for time_ns, _ in points] == sorted(time_ns for time_ns, _ in points)
         assert {value for _, value in points} <= set(range(11))
+
+
+async def test_what_a_viewer_was_sent_is_charted_beside_what_its_way_took(tmp_path):
+    session = call(viewers=1)
+    session.wait(3)
+    name, row = next(
+        (key, state.row)
+        for key, state in session.states.items()
+        if key.startswith("consumer/") and state.row.kind == "video"
+    )
+    fell = LayersChanged(
+        consumer=row.consumer, spatial_layer=0, temporal_layer=None, reason="bandwidth"
+    )
+    session.to_consumer(row.consumer, fell)
+    position = session.position
+    session.wait(3)
+    session.to_consumer(row.consumer, fell)
+    directory = await stored(tmp_path, session)
+    await trio.to_thread.run_sync(with_telemetry, directory, session)
+    async with desk(directory) as ask:
+        told = await ask.indexed("lobby")
+        span = {"from": told["begin_ns"], "to": told["end_ns"]}
+        series = (await ask("/lobby/series", lanes=name, **span))["series"]
+        lanes = {each["metric"]: each["lane"] for each in series}
+        assert lanes["bitrate_bps"] == lanes["layer"] == name
+        assert lanes["estimated_bps"] == f"transport/{row.transport}"
+        estimated = next(each for each in series if each["metric"] == "estimated_bps")
+        assert {value for _, value in estimated["points"]} == {2_500_000}
+        known = (await ask(f"/lobby/why/{position}"))["grounds"]
+        assert "the way to its viewer was estimated at 2,500 kbit/s 0." in known
+        assert (await ask("/lobby/why/2"))["grounds"] is None
 
 
 async def test_a_log_that_is_damaged_is_shown_as_far_as_it_is_sound(tmp_path):

@@ -15,12 +15,14 @@
 //! A client that has only REMB (draft-alvestrand-rmcat-remb-03) or receiver reports is served by
 //! [`Estimator::handle_remb`] and [`Estimator::handle_report`]: its word, bounded by its losses.
 //!
+//! Towards publishers without transport-wide feedback the estimate is made here: [`Uplink`].
+//!
 //! # Bounds
 //! The history holds at most [`history::PACKETS_MAX`] packets and begins with 128, so that a viewer
 //! of one small stream costs a kilobyte. Nothing else grows, and nothing allocates per packet.
 //!
 //! # What is not done
-//! No ECN, no receive-side estimation, no round-trip-time-based backoff beyond the silence of feedback.
+//! No ECN, no round-trip-time-based backoff beyond the silence of feedback.
 
 mod acknowledged;
 mod estimator;
@@ -31,6 +33,7 @@ mod probe;
 mod queue;
 mod rate_control;
 mod trendline;
+pub mod uplink;
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +47,7 @@ pub use probe::{PROBE_PACKETS_MIN, ProbeResults};
 pub use queue::QueueWatch;
 pub use rate_control::RateControl;
 pub use trendline::{Trendline, Usage};
+pub use uplink::Uplink;
 
 /// A packet of which feedback said that it arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

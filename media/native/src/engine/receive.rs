@@ -278,7 +278,7 @@ fn store(
     }
     let data = cache.commit(sequence, arrival.len, now_ns);
     let transport = producer.home.transport();
-    let mut unfed = 0;
+    let (mut unfed, mut fell) = (0, false);
     if let Some(transport) = transport.filter(|_| !producer.feeds.is_empty()) {
         let packet = FedPacket {
             encoding: route.encoding,
@@ -296,6 +296,11 @@ fn store(
         reception
             .statistics
             .record(sequence, facts.timestamp, now_ns);
+        let uplink = transport.and_then(|key| table.transports.get_mut(key)?.uplink.as_mut());
+        fell = uplink.is_some_and(|uplink| {
+            let source = (reception.ssrc, encoding.clock_rate);
+            uplink.record(now_ns, source, facts.timestamp, arrival.len)
+        });
         counters.packets += 1;
         counters.bytes += facts.payload_len as u64;
         counters.header_bytes += (arrival.len - facts.payload_len) as u64;
@@ -306,6 +311,9 @@ fn store(
     {
         let timer = Timer::Losses(route.producer, route.encoding);
         timers.arm(&mut encoding.losses_timer, at_ns, timer);
+    }
+    if let Some(transport) = transport.filter(|_| fell) {
+        rtcp_out::send_remb(engine, now_ns, transport);
     }
     if let Some(transport) = transport.filter(|_| unfed > 0) {
         mirror::count_lost(engine, transport, unfed);

@@ -4,11 +4,10 @@
 //! 5506, which browsers negotiate); reports go in full compounds with a CNAME.
 //!
 //! # REMB
-//! A publisher that takes no transport-wide feedback but REMB is told a
-//! generous bitrate, so that our word never limits it and its own loss-based
-//! control does: one and a half times the most that came in any second, at
-//! least [`REMB_BPS_MIN`]. It never falls, for a dip in what comes says nothing
-//! about what could.
+//! A publisher that takes no transport-wide feedback but REMB is told what its
+//! way here takes ([`crate::bwe::Uplink`]): once a second, and at once when that fell.
+//! As long as no limit of it is known, our word does not limit it either: it is one
+//! and a half times the most that came in any second, at least [`REMB_BPS_MIN`].
 
 use super::DATAGRAM_BYTES_MAX;
 use super::Engine;
@@ -31,7 +30,7 @@ const TICK_NS: u64 = 500_000_000;
 const VIDEO_REPORT_NS: u64 = 1_000_000_000;
 const AUDIO_REPORT_NS: u64 = 5_000_000_000;
 
-/// Least bitrate that a REMB speaks of.
+/// Least bitrate that a REMB speaks of while no limit is known.
 pub const REMB_BPS_MIN: u64 = 3_000_000;
 
 /// Longest compound: it must fit any path.
@@ -228,20 +227,11 @@ fn send_receiver_reports(
 ) {
     let sender_ssrc = engine.rtcp_ssrc(key);
     let mut blocks = Vec::new();
-    let mut received_bps = 0;
-    let mut remb = false;
-    let mut ssrcs = Vec::new();
     for &producer in producers {
         let Some(producer) = engine.table.producers.get_mut(producer) else {
             continue;
         };
-        let asks = producer
-            .codecs
-            .iter()
-            .any(|one| one.row.remb && !one.row.transport_cc);
-        remb |= asks && producer.row.kind == Kind::Video;
         for encoding in &mut producer.encodings {
-            received_bps += encoding.meter.bitrate_bps(now_ns);
             let Some(reception) = encoding.reception.as_mut() else {
                 continue;
             };
@@ -250,7 +240,6 @@ fn send_receiver_reports(
             }
             reception.last_report = reception.statistics.report(now_ns);
             blocks.push(reception.last_report);
-            ssrcs.push(reception.ssrc);
         }
     }
     let mut compound = Vec::with_capacity(COMPOUND_BYTES_MAX);
@@ -260,12 +249,42 @@ fn send_receiver_reports(
         rtcp::write_cname(&mut compound, sender_ssrc, "reprise");
         engine.send_rtcp(key, &compound);
     }
-    if remb && !ssrcs.is_empty() {
-        let transport = engine.table.transports.get_mut(key).expect("ticks");
-        let generous_bps = (received_bps * 3 / 2).max(REMB_BPS_MIN);
-        transport.remb_bps = transport.remb_bps.max(generous_bps);
-        let bitrate_bps = transport.remb_bps;
-        compound.clear();
+    send_remb(engine, now_ns, key);
+}
+
+/// Tells a publisher by REMB what its way here takes, if it takes nothing better.
+pub(super) fn send_remb(engine: &mut Engine, now_ns: u64, key: TransportKey) {
+    let sender_ssrc = engine.rtcp_ssrc(key);
+    let Some(transport) = engine.table.transports.get(key) else {
+        return;
+    };
+    let (mut received_bps, mut remb) = (0, false);
+    let mut ssrcs = Vec::new();
+    for &producer in &transport.producers {
+        let Some(producer) = engine.table.producers.get(producer) else {
+            continue;
+        };
+        let mut codecs = producer.codecs.iter();
+        let asks = codecs.any(|one| one.row.remb && !one.row.transport_cc);
+        remb |= asks && producer.row.kind == Kind::Video;
+        for encoding in &producer.encodings {
+            received_bps += encoding.meter.bitrate_bps(now_ns);
+            let heard = encoding.counters.packets > 0;
+            ssrcs.extend(encoding.ssrc().filter(|_| heard));
+        }
+    }
+    let transport = engine.table.transports.get_mut(key).expect("just seen");
+    if !remb {
+        transport.uplink = None;
+        return;
+    }
+    let uplink = transport.uplink.get_or_insert_default();
+    let estimate_bps = uplink.bitrate_bps();
+    let generous_bps = (received_bps * 3 / 2).max(REMB_BPS_MIN);
+    transport.remb_bps = transport.remb_bps.max(generous_bps);
+    let bitrate_bps = estimate_bps.unwrap_or(transport.remb_bps);
+    if !ssrcs.is_empty() {
+        let mut compound = Vec::with_capacity(64);
         rtcp::write_remb(&mut compound, sender_ssrc, bitrate_bps, &ssrcs);
         engine.send_rtcp(key, &compound);
     }

@@ -12,6 +12,7 @@ use super::meter::Budget;
 use super::routes::{Routes, StreamKind};
 use super::table::{ConsumerKey, ProducerKey};
 use super::timers::Armed;
+use crate::bwe::Uplink;
 use crate::recorder::Ring;
 use crate::rtp::{ExtensionKind, ExtensionMap};
 use crate::srtp::{Inbound, Outbound};
@@ -61,6 +62,8 @@ pub(crate) struct Transport {
     pub(crate) feedback_timer: Armed,
     pub(crate) clock: PublisherClock,
     pub(crate) remb_bps: u64,
+    /// Of a publisher that takes REMB and no transport-wide feedback.
+    pub(crate) uplink: Option<Box<Uplink>>,
     /// When receiver reports were last sent.
     pub(crate) reported_ns: u64,
 
@@ -99,6 +102,7 @@ impl Transport {
             feedback_timer: Armed::default(),
             clock: PublisherClock::default(),
             remb_bps: 0,
+            uplink: None,
             reported_ns: 0,
             consumers: Vec::new(),
             streams: Vec::new(),

@@ -80,6 +80,11 @@ impl Camera {
         self.encodings.iter().map(|one| one.ssrc).collect()
     }
 
+    /// An encoder that is told what to produce.
+    pub(crate) fn set_rate(&mut self, place: usize, rate_bps: u64) {
+        self.encodings[place].rate_bps = rate_bps;
+    }
+
     /// Sends one frame of each encoding.
     pub(crate) fn send_frame(&mut self, world: &mut World) {
         self.frames += 1;

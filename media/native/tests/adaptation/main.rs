@@ -17,6 +17,7 @@ mod capacity;
 mod delay;
 mod joining;
 mod loss;
+mod remb;
 mod route;
 mod sharing;
 mod stall;

@@ -176,9 +176,16 @@ impl World {
         self.run_until(self.now_ns);
     }
 
-    /// Hands several datagrams over before the engine is drained, as one batch of the driver.
+    /// Hands several datagrams over before the engine is drained, as one batch of the driver; or
+    /// one by one, if there is a path.
     pub(crate) fn send_batch(&mut self, place: usize, datagrams: Vec<Vec<u8>>) {
         let remote = self.peers[place].address;
+        if self.routes.contains_key(&remote) {
+            for datagram in datagrams {
+                self.send(place, datagram);
+            }
+            return;
+        }
         for mut datagram in datagrams {
             self.engine
                 .handle_datagram(self.now_ns, remote, &mut datagram);
@@ -272,7 +279,9 @@ impl World {
             let (now_ns, dice) = (self.now_ns, &mut self.dice);
             let path = &mut self.paths[path];
             let arrival_ns = match side {
+                Side::Engine if path.is_uplink => path.pass(now_ns, datagram.len(), dice),
                 Side::Engine => Some(now_ns + path.delay_ns),
+                Side::Peer if path.is_uplink => Some(now_ns + path.delay_ns),
                 Side::Peer => path.pass(now_ns, datagram.len(), dice),
             };
             self.sent += 1;

@@ -19,11 +19,14 @@ impl Stall {
     }
 }
 
-/// What is between the engine and a peer, or several. Towards the engine it only delays.
+/// What is between the engine and a peer, or several. Towards the engine it only delays, unless it is an
+/// uplink.
 #[derive(Clone, Debug)]
 pub(crate) struct Path {
     pub(crate) capacity_bps: u64,
     pub(crate) delay_ns: u64,
+    /// It narrows the way towards the engine, and the other way only delays.
+    pub(crate) is_uplink: bool,
     /// Up to so much more delay, without reordering.
     pub(crate) jitter_ns: u64,
     pub(crate) loss_permille: u64,
@@ -48,6 +51,7 @@ impl Path {
         Self {
             capacity_bps,
             delay_ns,
+            is_uplink: false,
             jitter_ns: 0,
             loss_permille: 0,
             burst: None,

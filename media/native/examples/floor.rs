@@ -8,8 +8,9 @@
 //! at the sender's cost.
 //!
 //! What is counted is the CPU time of the sending process, loopback's receive path in the kernel
-//! included, for it runs in the sender's calls; divided by the packets that arrived. Two lines
-//! come out: one for people, and one of JSON.
+//! included, for it runs in the sender's calls; divided by the packets that arrived. The latency of a
+//! packet is the time from when its burst was due until the call that sent it came back: the last
+//! viewer waits for all the others. Two lines come out: one for people, and one of JSON.
 
 use std::io::{BufRead, BufReader, IoSliceMut, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
@@ -152,11 +153,13 @@ struct Sender {
     out: Vec<u8>,
     sequence: u32,
     refused: u64,
+    /// (latency in ns, packets) of each send.
+    latencies: Vec<(u64, u64)>,
 }
 
 impl Sender {
-    /// Sends everybody one burst.
-    fn burst(&mut self, payloads: &[usize]) {
+    /// Sends everybody one burst that was due at `due`.
+    fn burst(&mut self, payloads: &[usize], due: Instant) {
         self.sequence += payloads.len() as u32;
         for (key, &destination) in self.keys.iter().zip(&self.addresses) {
             let mut used = 0;
@@ -188,8 +191,24 @@ impl Sender {
             };
             let sent = self.state.try_send((&self.socket).into(), &transmit);
             self.refused += u64::from(sent.is_err());
+            let latency_ns = due.elapsed().as_nanos() as u64;
+            self.latencies.push((latency_ns, payloads.len() as u64));
         }
     }
+}
+
+/// The latencies in ms that so many hundredths of all packets don't exceed.
+fn percentiles(mut latencies: Vec<(u64, u64)>, wanted: [u64; 3]) -> [f64; 3] {
+    latencies.sort_unstable();
+    let all: u64 = latencies.iter().map(|&(_, packets)| packets).sum();
+    wanted.map(|hundredths| {
+        let mut before = 0;
+        let found = latencies.iter().find(|&&(_, packets)| {
+            before += packets;
+            before * 100 >= all * hundredths
+        });
+        found.map_or(0.0, |&(latency_ns, _)| latency_ns as f64 / 1e6)
+    })
 }
 
 fn send(viewers: usize, seconds: usize, core: Option<usize>) {
@@ -213,6 +232,7 @@ fn send(viewers: usize, seconds: usize, core: Option<usize>) {
         out: vec![0; FRAME.len() * (HEADER_LEN + FRAME[0] + TAG_LEN)],
         sequence: 0,
         refused: 0,
+        latencies: Vec::with_capacity(viewers * seconds * 80),
     };
     let began = Instant::now();
     let cpu_before = cpu_ns();
@@ -225,10 +245,10 @@ fn send(viewers: usize, seconds: usize, core: Option<usize>) {
         let at = frame_at.min(opus_at);
         std::thread::sleep(at.saturating_sub(began.elapsed()));
         if frame_at <= opus_at {
-            sender.burst(&FRAME);
+            sender.burst(&FRAME, began + at);
             frames += 1;
         } else {
-            sender.burst(&OPUS);
+            sender.burst(&OPUS, began + at);
             opus += 1;
         }
     }
@@ -245,13 +265,15 @@ fn send(viewers: usize, seconds: usize, core: Option<usize>) {
         * (u64::from(frames) * FRAME.len() as u64 + u64::from(opus) * OPUS.len() as u64);
     let cost_us = cpu_ns as f64 / 1000.0 / arrived as f64;
     let core_percent = cpu_ns as f64 / 1e7 / took_s;
+    let [p50_ms, p99_ms, max_ms] = percentiles(sender.latencies, [50, 99, 100]);
     println!(
-        "{viewers} viewers: {cost_us:.2} µs of CPU a packet, {core_percent:.0} % of a core, {} of \
-         {sent} packets did not arrive",
+        "{viewers} viewers: {cost_us:.2} µs of CPU a packet, {core_percent:.0} % of a core, p99 \
+         {p99_ms:.2} ms, {} of {sent} packets did not arrive",
         sent - arrived
     );
     println!(
-        "{{\"viewers\": {viewers}, \"cost_us\": {cost_us:.4}, \"cpu_s\": {:.3}, \"took_s\": \
+        "{{\"viewers\": {viewers}, \"latency_p50_ms\": {p50_ms:.3}, \"latency_p99_ms\": \
+         {p99_ms:.3}, \"latency_max_ms\": {max_ms:.3}, \"cost_us\": {cost_us:.4}, \"cpu_s\": {:.3}, \"took_s\": \
          {took_s:.3}, \"sent\": {sent}, \"arrived\": {arrived}, \"refused\": {}}}",
         cpu_ns as f64 / 1e9,
         sender.refused

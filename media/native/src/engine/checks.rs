@@ -25,6 +25,10 @@ struct Refused {
 
 pub(super) fn handle_stun(engine: &mut Engine, now_ns: u64, remote: SocketAddr, data: &[u8]) {
     let known = engine.table.tuples.get(&remote).copied();
+    if !engine.sources.take(now_ns, remote, known.is_none()) {
+        engine.count_drop(known, DropReason::StunFlood);
+        return;
+    }
     let Ok(message) = Message::parse(data) else {
         engine.count_drop(known, DropReason::StunMalformed);
         return;

@@ -62,6 +62,10 @@ pub struct Limits {
     pub rtcp_packets_per_second_max: u32,
     /// STUN error responses of the whole engine in a second.
     pub stun_errors_per_second_max: u32,
+    /// STUN messages of one address that are looked into in a second; a browser sends some twenty.
+    pub stun_per_source_max: u32,
+    /// STUN messages in a second of all addresses together that no check has verified yet.
+    pub stun_of_strangers_max: u32,
     /// Notices that wait for `poll_notice`; the oldest one leaves.
     pub notices_max: usize,
     /// Bytes of one encoding's packet cache.
@@ -89,6 +93,8 @@ impl Default for Limits {
             media_packets_per_second_max: 10_000,
             rtcp_packets_per_second_max: 2_000,
             stun_errors_per_second_max: 50,
+            stun_per_source_max: 200,
+            stun_of_strangers_max: 10_000,
             notices_max: 16_384,
             cache_bytes_max: 2 * 1024 * 1024,
             cache_packets_max: 2048,

@@ -174,6 +174,8 @@ drop_reasons! {
     MediaFlood => "media_flood",
     /// More RTCP than one transport may send.
     RtcpFlood => "rtcp_flood",
+    /// More STUN than one address may send, or all strangers together.
+    StunFlood => "stun_flood",
 }
 
 /// A counter for each [`DropReason`].

@@ -73,6 +73,7 @@ mod runs;
 mod sampling;
 mod selection;
 mod serve;
+mod sources;
 mod stats;
 mod table;
 mod timers;
@@ -100,6 +101,7 @@ use self::meter::Budget;
 use self::outbox::Outbox;
 use self::random::Random;
 use self::sampling::Sampler;
+use self::sources::Sources;
 use self::table::{Table, TransportKey};
 use self::timers::{Timer, Timers};
 use crate::demux::{DatagramKind, classify};
@@ -160,6 +162,7 @@ pub struct Engine {
     /// Drops that belong to no transport.
     drops: Drops,
     stun_error_budget: Budget,
+    sources: Sources,
     sampler: Sampler,
     listener: Listener,
     scratch: Box<[u8]>,
@@ -175,6 +178,8 @@ pub struct Engine {
 impl Engine {
     /// An engine with empty tables.
     pub fn new(config: Config) -> Self {
+        // Of a generator of its own: what others draw does not depend on it.
+        let secret = Random::new(config.seed ^ 0x736f_7572_6365_7300).next_u64();
         Self {
             random: Random::new(config.seed),
             table: Table::default(),
@@ -188,6 +193,11 @@ impl Engine {
             fanout: Fanout::new(&config),
             drops: Drops::default(),
             stun_error_budget: Budget::new(config.limits.stun_errors_per_second_max),
+            sources: Sources::new(
+                config.limits.stun_per_source_max,
+                config.limits.stun_of_strangers_max,
+                secret,
+            ),
             sampler: Sampler::default(),
             listener: Listener::default(),
             scratch: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),

@@ -159,3 +159,49 @@ fn garbage_from_a_known_address_changes_nothing_for_others() {
         stats.drops
     );
 }
+
+#[test]
+fn checks_beyond_an_addresss_budget_cost_the_others_no_answer() {
+    let (mut world, hostile) = beside_a_hostile_pair(Limits::default());
+    let answered = |world: &World, peer: usize| world.peers[peer].stun.len();
+    let before = [answered(&world, hostile), answered(&world, 0)];
+    for _ in 0..1000 {
+        world.check(hostile, true);
+    }
+    world.check(0, true);
+    let taken = answered(&world, hostile) - before[0];
+    // Some of the budget was spent when it joined.
+    assert!((190..=200).contains(&taken), "{taken} of 1000 answered");
+    assert_eq!(answered(&world, 0) - before[1], 1);
+    let dropped = world.drops("bad-send", DropReason::StunFlood);
+    assert_eq!(taken as u64 + dropped, 1000);
+    world.advance(S);
+    world.check(hostile, true);
+    assert_eq!(answered(&world, hostile) - before[0], taken + 1);
+}
+
+#[test]
+fn strangers_together_leave_those_who_are_known_their_answers() {
+    let limits = Limits {
+        stun_of_strangers_max: 300,
+        ..Limits::default()
+    };
+    let (mut world, _) = beside_a_hostile_pair(limits);
+    let before = world.peers[0].stun.len();
+    let garbage = [[0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42].as_slice(), &[7; 12]].concat();
+    let now_ns = world.now_ns;
+    for n in 0..5000_u16 {
+        let source = ([198, 51, (n >> 8) as u8, n as u8], 9).into();
+        let mut datagram = garbage.clone();
+        world.engine.handle_datagram(now_ns, source, &mut datagram);
+        while world.engine.poll_transmit(64).is_some() {}
+    }
+    let looked_at = world.engine.drops().of(DropReason::StunIncomplete);
+    assert!((200..=300).contains(&looked_at), "{looked_at} of 5000");
+    assert_eq!(
+        world.engine.drops().of(DropReason::StunFlood),
+        5000 - looked_at
+    );
+    world.check(0, true);
+    assert_eq!(world.peers[0].stun.len(), before + 1);
+}

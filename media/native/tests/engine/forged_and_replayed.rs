@@ -39,7 +39,8 @@ fn errors_for_strangers_are_bounded() {
         world.check(peer, true);
     }
     assert_eq!(world.peers[peer].stun.len(), 50);
-    assert_eq!(world.engine.drops().of(DropReason::StunUnknownUfrag), 500);
+    assert_eq!(world.engine.drops().of(DropReason::StunUnknownUfrag), 200);
+    assert_eq!(world.engine.drops().of(DropReason::StunFlood), 300);
     world.advance(S);
     world.check(peer, true);
     assert_eq!(world.peers[peer].stun.len(), 51);

@@ -1,6 +1,6 @@
 """Measure what forwarding costs, beside the least that it could cost: `bench/results.md`.
 
-    python -m bench.forwarding [--viewers 100,500,1000] [--rounds N] [--duration S] [--write]
+    python -m bench.forwarding [--viewers 100,500] [--rounds N] [--duration S] [--most] [--write]
 
 For each number of viewers a fresh router (`reprise serve` with one worker, control process and
 plane) runs on the first core and `reprise load` on the second: one publisher of 1.5 Mbit/s in 30
@@ -14,8 +14,10 @@ those 1.5 Mbit/s: a viewer's bitrate tells that it got that one.
 
 Counted is the CPU time of both router processes while all viewers watch, as /proc tells it, divided
 by the packets that viewers received; loopback's receive path runs in the sender's calls, here and
-in the floor. Figures are medians over the rounds. `--write` puts them into bench/results.md with a
-plot (bench/results.svg).
+in the floor. Latency depends on it as well: the last of a thousand viewers waits until the others
+were sent to, and the floor tells how long that is at least. Figures are medians over the rounds.
+`--most` looks how many viewers the core carries after that (`bench.most`). `--write` does so too,
+and puts all of it into bench/results.md with a plot (bench/results.svg).
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from typing import Any
 
 from bench.crowd import Router, Usage
 from bench.forwarding_page import write_page
+from bench.most import search, told
 from tests.support.serving import ROOT, Server
 
 LOAD_ROOT = ROOT
@@ -149,7 +152,11 @@ def measure_router(
         "rss_mb": rss_kb / 1000,
         "rss_kb_per_viewer": (rss_kb - idle_kb) / viewers,
         "plane_kb_per_viewer": (used["rss_kb"]["plane"] - idle["plane"].rss_kb) / viewers,
+        "frozen": steady["frozen_at_end"],
         "tool_core": report["tool"]["cpu"],
+        "tool_drops": report["tool"]["queue_drops"],
+        "tool_media_core": report["tool"]["media_cpu"],
+        "tool_waited": report["tool"]["media_cpu_wait"],
         "tool_warnings": report["tool"]["warnings"],
     }
 
@@ -199,14 +206,18 @@ def measure(levels: list[int], rounds: int, duration_s: int) -> list[Figures]:
                 f"{kind}, round {number + 1}: floor"
                 f" {floors[-1]['cost_us']:.2f} µs, router {last['cost_us']:.2f} µs (plane"
                 f" {last['plane_us']:.2f}, control {last['control_us']:.2f}), latency p50"
-                f" {last['latency_p50_ms']:.2f} p99 {last['latency_p99_ms']:.2f} ms, loss"
+                f" {last['latency_p50_ms']:.2f} p99 {last['latency_p99_ms']:.2f} ms (floor p99"
+                f" {floors[-1]['latency_p99_ms']:.2f}), loss"
                 f" {last['loss']:.4%}, {last['rss_kb_per_viewer']:.0f} KB a viewer, load"
                 f" {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
         row = median(routers)
         row |= {"viewers": viewers, "workers": workers, "simulcast": simulcast}
-        row["floor_us"] = median(floors)["cost_us"]
+        floor_row = median(floors)
+        row["floor_us"] = floor_row["cost_us"]
+        for name in ("latency_p50_ms", "latency_p99_ms", "latency_max_ms"):
+            row[f"floor_{name}"] = floor_row[name]
         row["ratio"] = statistics.median(
             router["cost_us"] / floor["cost_us"]
             for router, floor in zip(routers, floors, strict=True)
@@ -215,21 +226,38 @@ def measure(levels: list[int], rounds: int, duration_s: int) -> list[Figures]:
     return rows
 
 
+def measure_most(rows: list[Figures], duration_s: int) -> Figures:
+    """Look for the most viewers that one core carries, from the largest number measured."""
+    cores = sorted(os.sched_getaffinity(0))
+    plain = (row for row in rows if row["workers"] == 1 and not row["simulcast"])
+    first = max(plain, key=lambda row: row["viewers"])
+    return search(
+        lambda viewers: measure_router(viewers, 1, duration_s, cores),
+        first,
+        lambda line: print(line, flush=True),
+    )
+
+
 def main() -> None:
     """Measure and print; write the page if told to."""
     parser = argparse.ArgumentParser(description="Measure what forwarding costs.")
     parser.add_argument("--viewers", default="100,500,1000", help="numbers of viewers")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--duration", type=int, default=12, help="seconds that all watch")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--duration", type=int, default=8, help="seconds that all watch")
+    parser.add_argument("--most", action="store_true", help="look how many one core carries")
     parser.add_argument("--write", action="store_true", help="write bench/results.md")
     parser.add_argument("--note", default="", help="a sentence on the machine, for the page")
     options = parser.parse_args()
     levels = [int(level) for level in options.viewers.split(",")]
     rows = measure(levels, options.rounds, options.duration)
+    most = measure_most(rows, options.duration) if options.most or options.write else None
+    if most is not None:
+        print(told(most), flush=True)
     if options.write:
-        write_page(rows, rounds=options.rounds, duration_s=options.duration, note=options.note)
+        made = {"rounds": options.rounds, "duration_s": options.duration, "note": options.note}
+        write_page(rows, most, **made)
     else:
-        json.dump(rows, sys.stdout, indent=2)
+        json.dump({"rows": rows, "most": most}, sys.stdout, indent=2)
         print()
 
 

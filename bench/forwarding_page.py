@@ -10,6 +10,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from bench.machine import machine
+from bench.most import told
 from bench.page import rounds_of, write_section
 
 HERE = Path(__file__).parent
@@ -29,26 +30,41 @@ COLUMNS = (
     "p50 ms",
     "p99 ms",
     "max ms",
+    "floor p99",
     "Mbit/s",
     "loss",
     "RSS MB",
     "KB a viewer",
+    "plane's KB",
 )
 TARGET = 1.75
 """How many times the floor the router may cost at 500 viewers."""
 
 
-def write_page(rows: list[dict[str, Any]], *, rounds: int, duration_s: int, note: str) -> None:
+def write_page(
+    rows: list[dict[str, Any]],
+    most: dict[str, Any] | None,
+    *,
+    rounds: int,
+    duration_s: int,
+    note: str,
+) -> None:
     """Write the section and the plot."""
     PLOT.write_text(_plot([row for row in rows if _is_plain(row)]))
-    write_section("forwarding", _section(rows, rounds, duration_s, note))
+    write_section("forwarding", _section(rows, most, rounds, duration_s, note))
 
 
 def _is_plain(row: dict[str, Any]) -> bool:
     return row["workers"] == 1 and not row["simulcast"]
 
 
-def _section(rows: list[dict[str, Any]], rounds: int, duration_s: int, note: str) -> str:
+def _section(
+    rows: list[dict[str, Any]],
+    most: dict[str, Any] | None,
+    rounds: int,
+    duration_s: int,
+    note: str,
+) -> str:
     lines = [
         "## What forwarding costs",
         "",
@@ -77,14 +93,18 @@ def _section(rows: list[dict[str, Any]], rounds: int, duration_s: int, note: str
             f"{row['latency_p50_ms']:.2f}",
             f"{row['latency_p99_ms']:.2f}",
             f"{row['latency_max_ms']:.1f}",
+            f"{row['floor_latency_p99_ms']:.2f}",
             f"{row['mbps_per_viewer']:.2f}",
             f"{row['loss']:.4%}",
             f"{row['rss_mb']:.0f}",
             f"{row['rss_kb_per_viewer']:.0f}",
+            f"{row['plane_kb_per_viewer']:.0f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
+        "*floor p99* is the latency of the plain loop, from when a burst is due until it is sent: the",
+        "last viewer waits for all others, whatever the router does.",
         "*Mbit/s* is what a viewer received; with three layers, the largest is that of the other",
         "rows. *KB a viewer* is resident memory of both processes beyond that of the idle router.",
         "",
@@ -95,7 +115,26 @@ def _section(rows: list[dict[str, Any]], rounds: int, duration_s: int, note: str
         verdict = "within" if row["ratio"] <= TARGET else "beyond"
         lines += ["", f"At 500 viewers the router costs {row['ratio']:.2f} times the floor:"]
         lines += [f"{verdict} the {TARGET} that it may."]
+    if most is not None:
+        lines += ["", "### The most viewers of one core", "", told(most), "", *_trials(most)]
     return "\n".join(lines) + "\n"
+
+
+def _trials(most: dict[str, Any]) -> list[str]:
+    """What was tried, as a table."""
+    lines = [
+        "| viewers | carried | core | p99 ms | tester's core |",
+        "| ---: | --- | ---: | ---: | ---: |",
+    ]
+    for row in sorted(most["trials"], key=lambda one: one["viewers"]):
+        missed = row["missed"] or "yes"
+        if row["tester"]:
+            missed += f" ({row['tester']})"
+        lines.append(
+            f"| {row['viewers']:,} | {missed} | {row['core']:.0%} | {row['latency_p99_ms']:.1f} |"
+            f" {row['tool_core']:.0%} |"
+        )
+    return lines
 
 
 def _rust() -> str:

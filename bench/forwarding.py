@@ -128,9 +128,8 @@ def measure_router(
         finally:
             server.close()
             os.sched_setaffinity(0, cores)
-    started_s = datetime.fromisoformat(report["started_at"]).timestamp()
     steady = report["steady"]
-    begun_s = started_s + report["joins"]["seconds"]
+    begun_s = started_at(report) + report["joins"]["seconds"]
     used = sampler.between(begun_s + EDGE_S + 1, begun_s + steady["seconds"] - EDGE_S)
     packets_per_s = steady["packets_per_s"]
     cost_us = {name: cpu / packets_per_s * 1e6 for name, cpu in used["cpu"].items()}
@@ -159,6 +158,11 @@ def measure_router(
         "tool_waited": report["tool"]["media_cpu_wait"],
         "tool_warnings": report["tool"]["warnings"],
     }
+
+
+def started_at(report: Figures) -> float:
+    """When the load began, in Unix seconds."""
+    return datetime.fromisoformat(report["started_at"]).timestamp()
 
 
 def run_load(url: str, viewers: int, duration_s: int, *, simulcast: bool = False) -> Figures:

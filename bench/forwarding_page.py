@@ -103,8 +103,8 @@ def _section(
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        "*floor p99* is the latency of the plain loop, from when a burst is due until it is sent: the",
-        "last viewer waits for all others, whatever the router does.",
+        "*floor p99* is the latency of the plain loop, from when a burst is due until it is sent:",
+        "the last viewer waits for all others, whatever the router does.",
         "*Mbit/s* is what a viewer received; with three layers, the largest is that of the other",
         "rows. *KB a viewer* is resident memory of both processes beyond that of the idle router.",
         "",

@@ -142,6 +142,27 @@ def below(index: TimelineIndex, number: int) -> list[tuple[int, int]]:
     return found
 
 
+def runs(index: TimelineIndex) -> list[dict[str, Any]]:
+    """The last 500 sessions of a room for JSON, the oldest first."""
+    told = []
+    for number, session in enumerate(index.sessions[-500:], max(0, len(index.sessions) - 500)):
+        following = index.sessions[number + 1 : number + 2]
+        last = following[0].begin - 1 if following else index.position
+        told.append(
+            {
+                "number": number,
+                "begin": session.begin,
+                "begin_ns": index.time(session.begin),
+                "end": last,
+                "end_ns": index.time(last),
+                "closed": bool(session.end),
+                "peers": session.peers,
+                "peers_max": session.peers_max,
+            }
+        )
+    return told
+
+
 def with_transports(index: TimelineIndex, keys: Iterable[str]) -> list[Lane]:
     """These lanes, and the transports of the consumers among them: the ways to their viewers."""
     found: dict[str, Lane] = {}

@@ -36,6 +36,12 @@ const GUESSES_BPS: [u64; 3] = [200_000, 700_000, 2_000_000];
 const DRAINED_NS_MIN: u64 = 120_000_000;
 const DRAINED_NS_MAX: u64 = 600_000_000;
 
+/// A limit is believed for so long since queues last grew, and up to sixteen times that when trials
+/// fail. One that lasted for [`TRIAL_NS`] did not.
+const BELIEVED_NS: u64 = 20_000_000_000;
+const DOUBLINGS_MAX: u32 = 4;
+const TRIAL_NS: u64 = 15_000_000_000;
+
 /// Congestion so long ago has nothing to do with a step down now.
 const CONGESTED_NS: u64 = 3_000_000_000;
 
@@ -51,6 +57,7 @@ pub(crate) struct Downlink {
     pub(crate) outcome: Outcome,
     /// Since when packets were sent, or may have been, without any feedback.
     unheard_since_ns: Option<u64>,
+    belief: Belief,
     told: Option<(u64, Limit)>,
     told_ns: u64,
 }
@@ -59,7 +66,7 @@ impl Downlink {
     /// What may be given away; None for all. The flag: it is known, not guessed.
     fn budget(&mut self, now_ns: u64, numbers_packets: bool) -> Option<(u64, bool)> {
         if let Some(bps) = self.estimator.bitrate_bps() {
-            return Some((bps, self.estimator.has_found_limit()));
+            return Some((bps, self.belief.holds(now_ns, &self.estimator)));
         }
         if !numbers_packets {
             return None;
@@ -71,6 +78,40 @@ impl Downlink {
             }
         }
         Some((INITIAL_BPS, false))
+    }
+}
+
+/// How long a limit that was found is believed.
+///
+/// A link that was full is not full for ever, and what looked like it may have been something else.
+/// So in time the estimate is a guess again, for which nobody is paused: what was paused comes back
+/// on trial. If the way is full again soon, the limit is believed for twice as long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Belief {
+    /// Doubled by each trial that failed.
+    doublings: u32,
+    doubted_ns: Option<u64>,
+}
+
+impl Belief {
+    fn holds(&mut self, now_ns: u64, estimator: &Estimator) -> bool {
+        if estimator.limit() != Limit::Delay {
+            return true;
+        }
+        let Some(over_ns) = estimator.over_ns() else {
+            return false;
+        };
+        if let Some(doubted_ns) = self.doubted_ns.filter(|&doubted_ns| over_ns > doubted_ns) {
+            let soon = over_ns - doubted_ns < TRIAL_NS;
+            self.doublings = if soon { self.doublings + 1 } else { 0 };
+            self.doubted_ns = None;
+        }
+        let believed_ns = BELIEVED_NS << self.doublings.min(DOUBLINGS_MAX);
+        let holds = now_ns.saturating_sub(over_ns) < believed_ns;
+        if !holds {
+            self.doubted_ns.get_or_insert(now_ns);
+        }
+        holds
     }
 }
 
@@ -411,4 +452,66 @@ fn steps(now_ns: u64, producer: &Producer, row: &SetConsumer) -> Vec<Step> {
         }
     }
     steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtcp::{Compound, RtcpPacket};
+    use crate::twcc::ArrivalRecorder;
+
+    const S: u64 = 1_000_000_000;
+
+    /// Feedback on a second of packets, the n-th hundred of all, which arrive with `delay_ns` more
+    /// for each.
+    fn feed(
+        estimator: &mut Estimator,
+        recorder: &mut ArrivalRecorder,
+        hundred: u16,
+        at_ns: u64,
+        delay_ns: u64,
+    ) {
+        for place in 0..100 {
+            let sent_ns = at_ns + place * S / 100;
+            let number = 100 * hundred + place as u16;
+            estimator.handle_sent(number, sent_ns, 1_200);
+            recorder.record(number, sent_ns + 20_000_000 + place * delay_ns);
+            if place % 10 == 9 {
+                let mut out = Vec::new();
+                recorder.write_feedback(1, 2, &mut out);
+                for packet in Compound::new(&out) {
+                    if let Ok(RtcpPacket::TransportFeedback(feedback)) = packet {
+                        estimator.handle_feedback(sent_ns + S, &feedback);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_is_believed_for_a_time_and_longer_when_trials_fail() {
+        let (mut estimator, mut recorder) = (Estimator::default(), ArrivalRecorder::new());
+        let mut belief = Belief::default();
+        feed(&mut estimator, &mut recorder, 0, 10 * S, 0);
+        assert!(!belief.holds(12 * S, &estimator), "nothing was ever full");
+        let mut lasted = Vec::new();
+        let mut now_ns = 20 * S;
+        for hundred in 1..=7 {
+            feed(&mut estimator, &mut recorder, hundred, now_ns, 10_000_000);
+            let over_ns = estimator.over_ns().expect("a queue that grows");
+            assert!(over_ns >= now_ns && estimator.limit() == Limit::Delay);
+            now_ns += 2 * S;
+            while belief.holds(now_ns, &estimator) {
+                now_ns += S;
+            }
+            lasted.push((now_ns - over_ns) / (20 * S));
+            now_ns += S;
+        }
+        assert_eq!(lasted, [1, 2, 4, 8, 16, 16, 16]);
+        // A trial that lasts is the end of it.
+        now_ns += 30 * S;
+        feed(&mut estimator, &mut recorder, 8, now_ns, 10_000_000);
+        assert!(belief.holds(now_ns + 2 * S, &estimator));
+        assert!(!belief.holds(now_ns + 23 * S, &estimator));
+    }
 }

@@ -59,6 +59,32 @@ fn a_link_for_sound_alone_pauses_the_video_and_brings_it_back() {
 }
 
 #[test]
+fn what_was_paused_is_tried_ever_more_rarely_and_sound_never_starves() {
+    let mut stage = Stage::new(1, &[600_000]);
+    stage.add_viewer(Ok(Path::new(3_000_000, 25 * MS)));
+    stage.run(10 * S);
+    stage.world.paths[0].capacity_bps = 120_000;
+    stage.world.paths[0].queue_ns_max = 300 * MS;
+    stage.run(150 * S);
+    stage.assert_decodable("trial", 0, 500);
+    let layers = stage.layers("v0c0");
+    let tried: Vec<f64> = layers
+        .iter()
+        .filter(|one| one.0 > 12.0 && one.1.is_some())
+        .map(|one| one.0)
+        .collect();
+    assert!((2..=4).contains(&tried.len()), "{layers:?}");
+    let waits: Vec<f64> = tried.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(
+        waits.windows(2).all(|pair| pair[1] > 1.5 * pair[0]),
+        "{waits:?}"
+    );
+    let from_ns = stage.began_ns + 13 * S;
+    let silence = stage.viewers[0].silence_ns_max(from_ns, stage.world.now_ns - S);
+    assert!(silence < 500 * MS, "{} ms", silence / MS);
+}
+
+#[test]
 fn a_wide_link_is_used_within_two_seconds() {
     let mut stage = Stage::new(1, &RATES_BPS);
     stage.add_viewer(Ok(Path::new(20_000_000, 10 * MS)));

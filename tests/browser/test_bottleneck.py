@@ -10,6 +10,7 @@ without a bottleneck in the same time.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,7 @@ def watch(
 
 
 def test_the_resolution_follows_a_link_that_is_narrowed_and_widened(
-    watch: Watch, veth: Namespace, stage: tuple[Tab, Tab]
+    watch: Watch, veth: Namespace, stage: tuple[Tab, Tab], output: Path
 ) -> None:
     near, far = stage[1], watch(veth)
     both = (far, near)
@@ -146,10 +147,13 @@ def test_the_resolution_follows_a_link_that_is_narrowed_and_widened(
         assert far.now()["frameHeight"] < 720
         assert bitrate_bps(far, "narrow") < NARROW_BPS
         assert bitrate_bps(near, "narrow") > NARROW_BPS, "another viewer was touched"
+        note(output, narrow=figures(both, "narrow"))
         assert_goes_on(both, "narrow")
     finally:
         veth.narrow(None)
+    mark(both, "wide")
     far.wait("probe.now.frameHeight === 720", UP_S)
+    note(output, up_s=far.page.evaluate("probe.grown('wide', 'at')") / 1e3, all=figures(both, "all"))
     assert_goes_on(both, "all", STEP_FREEZE_S_MAX)
 
 
@@ -202,10 +206,9 @@ def bitrate_bps(tab: Tab, name: str) -> float:
     return float(grown["bytes"]) * 8e3 / float(grown["at"])
 
 
-def assert_goes_on(both: tuple[Tab, Tab], name: str, freeze_s_max: float = FREEZE_S_MAX) -> None:
-    """Since the mark pictures came, and no freeze was long, nor of another viewer."""
-    far, near = both
-    figures = {
+def figures(both: tuple[Tab, Tab], name: str) -> dict[str, dict[str, Any]]:
+    """What each measured since the mark."""
+    return {
         tab.name: tab.page.evaluate(
             "(name) => ({ s: probe.grown(name, 'at') / 1e3, height: probe.now.frameHeight,"
             " frames: probe.grown(name, 'framesDecoded'), longest_s: probe.longestFreeze(name),"
@@ -215,7 +218,20 @@ def assert_goes_on(both: tuple[Tab, Tab], name: str, freeze_s_max: float = FREEZ
         )
         for tab in both
     }
-    own, other = figures[far.name], figures[near.name]
-    assert own["frames"] > 2 * own["s"], figures
-    assert other["frames"] > 5 * other["s"], figures
-    assert own["longest_s"] < freeze_s_max + other["longest_s"], figures
+
+
+def note(output: Path, **measured: object) -> None:
+    """Add what was measured to `figures.json` of the test."""
+    path = output / "figures.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**known, **measured}, indent=1))
+
+
+def assert_goes_on(both: tuple[Tab, Tab], name: str, freeze_s_max: float = FREEZE_S_MAX) -> None:
+    """Since the mark pictures came, and no freeze was long, nor of another viewer."""
+    far, near = both
+    found = figures(both, name)
+    own, other = found[far.name], found[near.name]
+    assert own["frames"] > 2 * own["s"], found
+    assert other["frames"] > 5 * other["s"], found
+    assert own["longest_s"] < freeze_s_max + other["longest_s"], found

@@ -22,6 +22,10 @@ pub(crate) const OVERHEAD: f64 = 1.06;
 const HOLD_NS: u64 = 5_000_000_000;
 const HOLD_NS_MAX: u64 = 40_000_000_000;
 
+/// Once the estimate is so many times what it was at the step down, it is another link: the first wait
+/// is enough.
+const ANOTHER_LINK: u64 = 2;
+
 /// A video that was paused may come back sooner, unless its last step up did not last.
 const PAUSED_NS: u64 = 2_000_000_000;
 
@@ -52,14 +56,18 @@ pub(crate) struct Memory {
     raised_ns: Option<u64>,
     hold_until_ns: u64,
     hold_ns: u64,
+    /// When it last fell by congestion, and the estimate then.
+    fell: Option<(u64, u64)>,
 }
 
 impl Memory {
-    /// Notes what was decided. Only a step down by congestion makes the next one up wait.
-    pub(crate) fn note(&mut self, now_ns: u64, layers: Option<(u8, u8)>, congested: bool) {
+    /// Notes what was decided. Only a step down by congestion makes the next one up wait:
+    /// `full_bps` is the estimate if the way is full.
+    pub(crate) fn note(&mut self, now_ns: u64, layers: Option<(u8, u8)>, full_bps: Option<u64>) {
         if !self.given {
             self.given = true;
-        } else if layers < self.layers && congested {
+        } else if let Some(full_bps) = full_bps.filter(|_| layers < self.layers) {
+            self.fell = Some((now_ns, full_bps));
             // Further steps down of the same fall change nothing.
             if let Some(raised_ns) = self.raised_ns.take() {
                 let soon = now_ns.saturating_sub(raised_ns) < LASTED_NS;
@@ -73,12 +81,20 @@ impl Memory {
         self.layers = layers;
     }
 
-    fn may_rise(&self, now_ns: u64) -> bool {
+    /// Whether it may be given more, of such an estimate.
+    fn may_rise(&self, now_ns: u64, estimate_bps: u64) -> bool {
         let sooner_ns = match self.layers {
             None if self.hold_ns <= HOLD_NS => HOLD_NS - PAUSED_NS,
             _ => 0,
         };
-        now_ns + sooner_ns >= self.hold_until_ns
+        let (fell_ns, full_bps) = self.fell.unwrap_or_default();
+        let is_another = estimate_bps >= full_bps.saturating_mul(ANOTHER_LINK);
+        now_ns + sooner_ns >= self.hold_until_ns || (is_another && now_ns >= fell_ns + HOLD_NS)
+    }
+
+    /// Whether room for more may be looked for.
+    fn may_look(&self, now_ns: u64) -> bool {
+        self.may_rise(now_ns, u64::MAX)
     }
 }
 
@@ -129,6 +145,8 @@ pub(crate) struct Outcome {
     pub(crate) spent_bps: u64,
     /// What the estimate would have to be for one step more; None if nobody lacks anything.
     pub(crate) wanted_bps: Option<u64>,
+    /// And for all that is wanted.
+    pub(crate) all_bps: u64,
 }
 
 /// What there is to share.
@@ -178,7 +196,7 @@ pub(crate) fn allocate(now_ns: u64, room: &Room, candidates: &mut [Candidate]) -
             total_bps <= present_bps
                 || (next == 1 && total_bps * PAUSE_PERCENT / 100 <= estimate_bps)
         } else {
-            total_bps <= raise_bps && candidate.memory.may_rise(now_ns)
+            total_bps <= raise_bps && candidate.memory.may_rise(now_ns, estimate_bps)
         };
         if fits || anyway {
             candidate.taken = next;
@@ -204,16 +222,19 @@ pub(crate) fn allocate(now_ns: u64, room: &Room, candidates: &mut [Candidate]) -
     }
     let lacking = candidates
         .iter()
-        .filter(|one| one.taken < one.steps.len() && one.memory.may_rise(now_ns));
+        .filter(|one| one.taken < one.steps.len() && one.memory.may_look(now_ns));
     let wanted_bps = lacking
         .map(|one| {
             let total_bps = spent_bps - one.cost_bps(one.taken) + one.cost_bps(one.taken + 1);
             (total_bps as f64 / RAISE_SHARE) as u64 + 1
         })
         .min();
+    let all_bps = candidates.iter().map(|one| one.cost_bps(one.steps.len()));
+    let all_bps = audio_bps + all_bps.sum::<u64>();
     Outcome {
         spent_bps,
         wanted_bps,
+        all_bps: (all_bps as f64 / RAISE_SHARE) as u64 + 1,
     }
 }
 
@@ -303,8 +324,8 @@ mod tests {
     #[test]
     fn a_step_up_needs_room_and_time() {
         let mut all = vec![video(1, &[100, 500])];
-        all[0].memory.note(S, Some((1, 0)), true);
-        all[0].memory.note(2 * S, Some((0, 0)), true);
+        all[0].memory.note(S, Some((1, 0)), Some(300_000));
+        all[0].memory.note(2 * S, Some((0, 0)), Some(300_000));
         // Too soon, then too tight, then right.
         allocate(3 * S, &room(2_000_000, 0, true), &mut all);
         assert_eq!(taken(&all), [1]);
@@ -317,12 +338,12 @@ mod tests {
     #[test]
     fn steps_that_do_not_last_are_tried_ever_more_rarely() {
         let mut memory = Memory::default();
-        memory.note(0, Some((0, 0)), true);
+        memory.note(0, Some((0, 0)), Some(300_000));
         let mut now_ns = S;
         let mut waits = Vec::new();
         for _ in 0..6 {
-            memory.note(now_ns, Some((1, 0)), true);
-            memory.note(now_ns + S, Some((0, 0)), true);
+            memory.note(now_ns, Some((1, 0)), Some(300_000));
+            memory.note(now_ns + S, Some((0, 0)), Some(300_000));
             waits.push((memory.hold_until_ns - now_ns - S) / S);
             now_ns = memory.hold_until_ns;
         }
@@ -330,9 +351,26 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_became_another_one_ends_a_long_wait() {
+        let mut all = vec![video(1, &[100, 500])];
+        for second in 1..=6 {
+            let layers = Some((second as u8 % 2, 0));
+            all[0].memory.note(second * S, layers, Some(300_000));
+        }
+        let looks = |all: &mut [Candidate], at_ns, estimate_bps| {
+            let outcome = allocate(at_ns, &room(estimate_bps, 0, true), all);
+            (all[0].taken, outcome.wanted_bps.is_some())
+        };
+        assert!(all[0].memory.hold_until_ns > 15 * S);
+        assert_eq!(looks(&mut all, 10 * S, 900_000), (1, false));
+        assert_eq!(looks(&mut all, 11 * S, 590_000), (1, true));
+        assert_eq!(looks(&mut all, 11 * S, 600_000), (2, false));
+    }
+
+    #[test]
     fn what_is_held_stays_in_a_tight_estimate() {
         let mut all = vec![video(1, &[100, 500])];
-        all[0].memory.note(S, Some((1, 0)), true);
+        all[0].memory.note(S, Some((1, 0)), Some(300_000));
         allocate(S, &room(535_000, 0, true), &mut all);
         assert_eq!(taken(&all), [2]);
         let outcome = allocate(S, &room(525_000, 0, true), &mut all);
@@ -342,7 +380,7 @@ mod tests {
     #[test]
     fn what_is_held_may_take_more_while_the_way_is_not_full() {
         let mut all = vec![video(1, &[100, 500])];
-        all[0].memory.note(S, Some((1, 0)), true);
+        all[0].memory.note(S, Some((1, 0)), Some(300_000));
         let calm = |estimate_bps| Room {
             congested: false,
             ..room(estimate_bps, 0, true)

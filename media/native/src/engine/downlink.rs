@@ -225,15 +225,27 @@ impl Engine {
                 }
             }
         }
-        let wanted_bps = downlink.outcome.wanted_bps;
+        let Outcome {
+            wanted_bps,
+            all_bps,
+            ..
+        } = downlink.outcome;
+        let estimate_bps = downlink.estimator.bitrate_bps();
+        let full_bps = estimate_bps.filter(|_| congested);
         for (key, candidate) in keys.into_iter().zip(&candidates) {
-            self.grant(now_ns, key, candidate, congested);
+            self.grant(now_ns, key, candidate, full_bps);
         }
-        self.consider_probe(now_ns, key, wanted_bps);
+        self.consider_probe(now_ns, key, wanted_bps, all_bps);
     }
 
-    /// Gives a consumer what was allocated to it.
-    fn grant(&mut self, now_ns: u64, key: ConsumerKey, candidate: &Candidate, congested: bool) {
+    /// Gives a consumer what was allocated to it. `full_bps`: the estimate, if the way is full.
+    fn grant(
+        &mut self,
+        now_ns: u64,
+        key: ConsumerKey,
+        candidate: &Candidate,
+        full_bps: Option<u64>,
+    ) {
         let Some(consumer) = self.table.consumers.get_mut(key) else {
             return;
         };
@@ -251,11 +263,11 @@ impl Engine {
         if !consumer.memory.given || consumer.memory.layers != layers {
             consumer
                 .memory
-                .note(now_ns, layers, is_limited && congested);
+                .note(now_ns, layers, full_bps.filter(|_| is_limited));
         }
         let lower = before.and_then(|one| one.layers).zip(layers);
         if lower.is_some_and(|(before, now)| now.0 < before.0)
-            && congested
+            && full_bps.is_some()
             && consumer.ask_at_ns.is_none()
         {
             self.drain_first(now_ns, key);

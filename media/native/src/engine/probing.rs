@@ -31,7 +31,7 @@ const PADDING_BYTES: usize = 255;
 /// Between two trains: after one that found room, at first, and at most.
 const AGAIN_NS: u64 = 400_000_000;
 const WAIT_NS: u64 = 1_500_000_000;
-const WAIT_NS_MAX: u64 = 4_000_000_000;
+const WAIT_NS_MAX: u64 = 3_000_000_000;
 
 /// No train so soon after queues were seen to grow.
 const CALM_NS: u64 = 2_000_000_000;
@@ -46,6 +46,8 @@ pub(crate) struct Probing {
     train: Option<Train>,
     next_ns: u64,
     wait_ns: u64,
+    /// The last train found room.
+    found: bool,
     /// The estimate when the last train left.
     before_bps: Option<u64>,
 }
@@ -58,12 +60,14 @@ struct Train {
 }
 
 impl Engine {
-    /// Begins a train if somebody needs more than the estimate, and the time is right.
+    /// Begins a train if somebody needs more than the estimate, and the time is right: at the rate
+    /// that the next layers need, or, where the last train found room, that all of them need.
     pub(super) fn consider_probe(
         &mut self,
         now_ns: u64,
         key: TransportKey,
         wanted_bps: Option<u64>,
+        all_bps: u64,
     ) {
         let Some(transport) = self.table.transports.get_mut(key) else {
             return;
@@ -77,6 +81,7 @@ impl Engine {
         let estimate_bps = estimator.bitrate_bps().unwrap_or(0);
         if let Some(before_bps) = probing.before_bps.take() {
             let found = estimate_bps > before_bps + before_bps / 10;
+            probing.found = found;
             probing.wait_ns = match found {
                 true => AGAIN_NS,
                 false => (probing.wait_ns * 2).clamp(WAIT_NS, WAIT_NS_MAX),
@@ -93,6 +98,10 @@ impl Engine {
             return;
         }
         let most_bps = (estimate_bps * BEYOND).max(RATE_BPS_MIN);
+        let wanted_bps = match probing.found {
+            true => all_bps.max(wanted_bps),
+            false => wanted_bps,
+        };
         let rate_bps = (wanted_bps + wanted_bps / 8).min(most_bps);
         let least_ns = TRAIN_BYTES_MIN * 8_000_000_000 / rate_bps;
         probing.before_bps = Some(estimate_bps);

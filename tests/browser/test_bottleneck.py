@@ -153,7 +153,9 @@ def test_the_resolution_follows_a_link_that_is_narrowed_and_widened(
         veth.narrow(None)
     mark(both, "wide")
     far.wait("probe.now.frameHeight === 720", UP_S)
-    note(output, up_s=far.page.evaluate("probe.grown('wide', 'at')") / 1e3, all=figures(both, "all"))
+    note(
+        output, up_s=far.page.evaluate("probe.grown('wide', 'at')") / 1e3, all=figures(both, "all")
+    )
     assert_goes_on(both, "all", STEP_FREEZE_S_MAX)
 
 

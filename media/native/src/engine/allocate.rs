@@ -5,8 +5,10 @@
 //! turn. What does not fit stays below, and a video whose lowest layers do not fit is paused.
 //!
 //! # Hysteresis
-//! What a video has may use all of the estimate; a step above that must fit into [`RAISE_SHARE`] of
-//! it, and not come too soon after a step down ([`Memory`]).
+//! For a guess nothing is taken away that somebody has. What a video has may use all of the estimate,
+//! and while nothing says that the way is full [`KEEP_SHARE`] of it: what gets through is there, and
+//! the estimate follows. A step above that must fit into [`RAISE_SHARE`] of it, and not come too soon
+//! after a step down ([`Memory`]).
 
 /// Of the estimate, what layers above the present ones must fit into.
 pub(crate) const RAISE_SHARE: f64 = 0.92;
@@ -156,8 +158,8 @@ pub(crate) struct Room {
     pub(crate) estimate_bps: u64,
     /// What audio takes.
     pub(crate) audio_bps: u64,
-    /// The estimate is known well enough to pause somebody.
-    pub(crate) may_pause: bool,
+    /// The estimate is no guess: it may take away what somebody has.
+    pub(crate) known: bool,
     /// The way was full lately.
     pub(crate) congested: bool,
 }
@@ -167,7 +169,7 @@ pub(crate) fn allocate(now_ns: u64, room: &Room, candidates: &mut [Candidate]) -
     let Room {
         estimate_bps,
         audio_bps,
-        may_pause,
+        known,
         congested,
     } = *room;
     let mut order: Vec<usize> = (0..candidates.len()).collect();
@@ -190,7 +192,8 @@ pub(crate) fn allocate(now_ns: u64, room: &Room, candidates: &mut [Candidate]) -
         let total_bps = rest_bps + candidate.cost_bps(next);
         let fits = if next <= candidate.held() {
             let present_bps = match candidate.memory.given {
-                true => keep_bps,
+                true if known => keep_bps,
+                true => u64::MAX,
                 false => estimate_bps,
             };
             total_bps <= present_bps
@@ -205,7 +208,7 @@ pub(crate) fn allocate(now_ns: u64, room: &Room, candidates: &mut [Candidate]) -
         fits || anyway
     };
     for &place in &order {
-        climb(&mut candidates[place], !may_pause);
+        climb(&mut candidates[place], !known);
     }
     let equals =
         order.chunk_by(|&one, &next| candidates[one].priority == candidates[next].priority);
@@ -259,11 +262,11 @@ mod tests {
     }
 
     /// On a way that is full.
-    fn room(estimate_bps: u64, audio_bps: u64, may_pause: bool) -> Room {
+    fn room(estimate_bps: u64, audio_bps: u64, known: bool) -> Room {
         Room {
             estimate_bps,
             audio_bps,
-            may_pause,
+            known,
             congested: true,
         }
     }
@@ -389,5 +392,11 @@ mod tests {
         assert_eq!(taken(&all), [2]);
         allocate(S, &calm(420_000), &mut all);
         assert_eq!(taken(&all), [1]);
+        let guess = Room {
+            known: false,
+            ..calm(100_000)
+        };
+        allocate(S, &guess, &mut all);
+        assert_eq!(taken(&all), [2]);
     }
 }

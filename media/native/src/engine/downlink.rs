@@ -209,11 +209,11 @@ impl Engine {
         timers.arm(&mut downlink.timer, at_ns, Timer::Allocate(key));
         let congested = downlink.is_congested(now_ns);
         match downlink.budget(now_ns, numbers_packets) {
-            Some((estimate_bps, may_pause)) => {
+            Some((estimate_bps, known)) => {
                 let room = Room {
                     estimate_bps,
                     audio_bps,
-                    may_pause,
+                    known,
                     congested,
                 };
                 downlink.outcome = allocate(now_ns, &room, &mut candidates);

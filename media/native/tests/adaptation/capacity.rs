@@ -107,13 +107,15 @@ fn a_single_large_layer_is_not_paused_on_a_guess() {
 
 #[test]
 fn a_sudden_drop_freezes_the_picture_for_less_than_a_second() {
-    for seed in 1..=4 {
+    for seed in 1..=8 {
         let mut stage = Stage::seeded(seed, 1, &[200_000, 600_000, 1_900_000]);
         stage.cameras[0].keyframe = 6;
         stage.cameras[0].uneven_percent = 30;
-        let mut path = Path::new(10_000_000, (2 + 12 * seed) * MS);
+        let mut path = Path::new(10_000_000, (2 + 6 * seed) * MS);
         path.queue_ns_max = 300 * MS;
         stage.add_viewer(Ok(path));
+        // As Chromium does: more rarely where little comes.
+        stage.viewers[0].feedback_ns = [50, 100, 150, 250][seed as usize % 4] * MS;
         stage.run((15_000 + 77 * seed) * MS);
         assert_eq!(stage.layer_at("v0c0", 14.9), Some(2), "{:?}", stage.changes);
         let narrowed = stage.seconds();
@@ -124,7 +126,7 @@ fn a_sudden_drop_freezes_the_picture_for_less_than_a_second() {
         stage.run(12 * S);
         stage.assert_decodable(&format!("drop-{seed}"), 0, 500);
         let freeze_ms = stage.freeze_ms(0, narrowed - 1.0, narrowed + 5.0);
-        assert!(freeze_ms < 700, "seed {seed}: {freeze_ms} ms");
+        assert!(freeze_ms < 900, "seed {seed}: {freeze_ms} ms");
         let layers = stage.layers("v0c0");
         let steps = layers.iter().filter(|one| one.0 >= narrowed);
         let downs = steps.take_while(|one| one.0 < narrowed + 4.0).count();

@@ -34,10 +34,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 ROOM = "bottleneck"
 FREEZE_S_MAX = 1.0
-STEP_FREEZE_S_MAX = 2.5
-"""When capacity falls to a quarter at once: the queue fills with 300 ms of what flowed before, and
-keyframes of the lower layers come behind it. 1.1 to 1.3 s were seen."""
-
 NARROW_BPS = 500_000
 DOWN_S, UP_S = 15.0, 30.0
 """Bounds for a loaded machine; the figures are in docs/adaptation.md."""
@@ -156,7 +152,7 @@ def test_the_resolution_follows_a_link_that_is_narrowed_and_widened(
     note(
         output, up_s=far.page.evaluate("probe.grown('wide', 'at')") / 1e3, all=figures(both, "all")
     )
-    assert_goes_on(both, "all", STEP_FREEZE_S_MAX)
+    assert_goes_on(both, "all")
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,15 @@ Three settings, each with two rooms' worth of viewers and two load testers:
   spans the workers
 
 Router and tester share the cores, for a core that is set aside for the tester would idle in one
-setting and bound the other. Of each setting the most throughput is sought: a first run tells what a
-viewer costs, then the number of viewers is raised in steps until a run does not carry it. A run
-carries what it was given if all joined, less than 0.1 % is lost, and viewers got at least 97 % of
-230 packets a second: the congestion control withholds video from viewers whose packets queue, and
-what is withheld is not lost; nor is what a starved tester does not publish. Throughput is what the
-viewers of the largest run that was carried received. Other processes lower all settings, if not
-alike: what counts is one run on a calm machine, or the median of some.
+setting and bound the other. Of each setting the most throughput is sought: the number of viewers is
+raised by what the last run left of the cores until a run does not carry it, and then halves the way
+between what was carried and what was not.
+
+A run carries what it was given if all joined, less than 0.1 % is lost, and viewers got at least
+97 % of 230 packets a second: the congestion control withholds video from viewers whose packets
+queue, and what is withheld is not lost; nor is what a starved tester does not publish. Throughput
+is what the viewers of the largest run that was carried received. Other processes lower all
+settings, if not alike: what counts is one run on a calm machine, or the median of some.
 """
 
 from __future__ import annotations
@@ -32,13 +34,15 @@ from bench.machine import machine
 from bench.page import table, write_section
 from load.merge import merge, read
 
-JOINS_PER_S = 60
-FIRST = 160
-"""Viewers of the run that tells what one costs, a core."""
-STEPS = (0.85, 0.93, 1.0, 1.07)
-"""Shares of what the first run promises, tried one after the other."""
-STEP_DOWN = 0.85
-DOWN_MAX = 3
+JOINS_PER_S = 100
+FIRST = 300
+"""Viewers of the first run, a core."""
+RUNS_MAX = 6
+STEP_MIN, STEP_MAX = 1.1, 2.0
+"""How far the next run goes beyond one that was carried, by what that left of the cores."""
+STEP_DOWN = 0.7
+CLOSE_ENOUGH = 1.06
+"""What is too many is not more than this beyond what was carried."""
 LOSS_MAX = 0.001
 DELIVERED_MIN = 0.97
 PACKETS_PER_S = 230
@@ -121,24 +125,24 @@ def run(setting: Setting, viewers: int, steady_s: int) -> Run:
 def most(setting: Setting, steady_s: int) -> Run:
     """The largest run that was carried. Raises SystemExit if none was."""
     cores = len(setting.cores)
-    first = told(setting, run(setting, FIRST * cores, steady_s))
-    best = first if first.carried else None
-    promised = first.viewers * cores / max(0.1, first.core)
-    for share in STEPS:
-        viewers = int(promised * share)
-        if best is not None and viewers <= best.viewers:
-            continue
+    viewers = FIRST * cores
+    best: Run | None = None
+    too_many: int | None = None
+    for _ in range(RUNS_MAX):
         tried = told(setting, run(setting, viewers, steady_s))
-        if not tried.carried:
+        if tried.carried:
+            best = tried
+        else:
+            too_many = viewers
+        if best is None:
+            viewers = int(viewers * STEP_DOWN)
+        elif too_many is None:
+            promised = best.viewers * cores / max(0.1, best.core)
+            viewers = int(best.viewers * min(STEP_MAX, max(STEP_MIN, promised / best.viewers)))
+        elif too_many / best.viewers <= CLOSE_ENOUGH:
             break
-        best = tried
-    share = STEPS[0]
-    while best is None or best is first:
-        share *= STEP_DOWN
-        if share < STEPS[0] * STEP_DOWN**DOWN_MAX * 0.99 or promised * share <= first.viewers:
-            break
-        tried = told(setting, run(setting, int(promised * share), steady_s))
-        best = tried if tried.carried else best
+        else:
+            viewers = (best.viewers + too_many) // 2
     if best is None:
         raise SystemExit(f"{setting.name}: no run was carried; is the machine busy?")
     return best

@@ -27,6 +27,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass
 
 from bench.load_runs import report_of, router, start_load
@@ -38,6 +39,8 @@ JOINS_PER_S = 100
 FIRST = 300
 """Viewers of the first run, a core."""
 RUNS_MAX = 6
+SEEK_S = 90.0
+"""No further run of a setting begins after this, once one was carried."""
 STEP_MIN, STEP_MAX = 1.1, 2.0
 """How far the next run goes beyond one that was carried, by what that left of the cores."""
 STEP_DOWN = 0.7
@@ -128,7 +131,10 @@ def most(setting: Setting, steady_s: int) -> Run:
     viewers = FIRST * cores
     best: Run | None = None
     too_many: int | None = None
+    begun_s = time.monotonic()
     for _ in range(RUNS_MAX):
+        if best is not None and time.monotonic() - begun_s > SEEK_S:
+            break
         tried = told(setting, run(setting, viewers, steady_s))
         if tried.carried:
             best = tried

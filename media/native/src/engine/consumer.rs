@@ -2,6 +2,7 @@
 
 use super::Notices;
 use super::allocate::Memory;
+use super::encoding::Repairs;
 use super::filter::{ALL, LayerFilter, Structure};
 use super::freeze::FreezeWatch;
 use super::meter::{Budget, RateMeter};
@@ -85,6 +86,7 @@ pub(crate) struct RtxStream {
 pub(crate) struct Reported {
     pub(crate) block: Option<ReportBlock>,
     pub(crate) round_trip_ns: Option<u64>,
+    pub(crate) repairs: Repairs,
 }
 
 pub(crate) struct Consumer {
@@ -129,6 +131,8 @@ pub(crate) struct Consumer {
     pub(crate) resent_next: usize,
     pub(crate) resend_budget: Budget,
     pub(crate) score: Option<u32>,
+    /// The producer's score that was told with it.
+    pub(crate) producer_score: u32,
     pub(crate) score_sent_ns: u64,
 }
 

@@ -45,6 +45,7 @@ pub(crate) struct Reception {
     /// Extended number of the newest packet.
     pub(crate) highest: u64,
     pub(crate) last_report: ReportBlock,
+    pub(crate) repairs: Repairs,
     /// Timestamp of the newest packet, and when it came.
     pub(crate) newest: Option<(u32, u64)>,
     pub(crate) keyframe_timestamp: Option<u32>,
@@ -126,6 +127,7 @@ impl Encoding {
             clock: None,
             highest: 0,
             last_report: ReportBlock::default(),
+            repairs: Repairs::default(),
             newest: None,
             keyframe_timestamp: None,
         });
@@ -143,24 +145,72 @@ impl Encoding {
     }
 }
 
-/// 0 (nothing arrives) to 10 (nothing is lost), from a share lost in 1/256.
+/// What a packet counts as lost that came as a retransmission: late, but it came.
+const REPAIRED_WEIGHT: f64 = 0.25;
+
+/// Scores a stream by its reports, and by what was repaired between them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Repairs {
+    highest: Option<u32>,
+    repaired: u64,
+}
+
+impl Repairs {
+    /// The score of the time since the report before; `repaired` counts retransmissions from the
+    /// stream's beginning on.
+    pub(crate) fn score(&mut self, report: &ReportBlock, repaired: u64) -> u32 {
+        let highest = report.extended_highest_sequence_number;
+        let expected = self
+            .highest
+            .replace(highest)
+            .map_or(0, |before| highest.wrapping_sub(before));
+        let since = repaired.saturating_sub(std::mem::replace(&mut self.repaired, repaired));
+        let share = f64::from(report.fraction_lost) / 256.0;
+        let shares_repaired = since as f64 / f64::from(expected.max(1));
+        let share_repaired = if expected == 0 {
+            0.0
+        } else {
+            shares_repaired.min(share)
+        };
+        score_of(share - share_repaired * (1.0 - REPAIRED_WEIGHT))
+    }
+}
+
+/// 0 (nothing arrives) to 10 (nothing is lost), from the share that is lost.
 ///
 /// Ten times the fourth power of the share that arrives: 1 % lost is still 10,
 /// 5 % is 8, 10 % is 7, a quarter is 3.
-pub(crate) fn score_of(fraction_lost: u8) -> u32 {
-    let arrived = 1.0 - f64::from(fraction_lost) / 256.0;
-    (10.0 * arrived.powi(4)).round() as u32
+fn score_of(share_lost: f64) -> u32 {
+    (10.0 * (1.0 - share_lost).powi(4)).round() as u32
 }
 
 #[cfg(test)]
 mod tests {
-    use super::score_of;
+    use super::{Repairs, score_of};
+    use crate::rtcp::ReportBlock;
 
     #[test]
     fn score_falls_from_ten_with_loss() {
-        assert_eq!((score_of(0), score_of(3)), (10, 10));
-        assert_eq!(score_of(13), 8);
-        assert_eq!(score_of(26), 7);
-        assert_eq!((score_of(64), score_of(255)), (3, 0));
+        assert_eq!((score_of(0.0), score_of(0.01)), (10, 10));
+        assert_eq!((score_of(0.05), score_of(0.1)), (8, 7));
+        assert_eq!((score_of(0.25), score_of(1.0)), (3, 0));
+    }
+
+    #[test]
+    fn what_was_repaired_counts_for_little() {
+        let report = |highest, fraction_lost| ReportBlock {
+            extended_highest_sequence_number: highest,
+            fraction_lost,
+            ..ReportBlock::default()
+        };
+        let mut repairs = Repairs::default();
+        assert_eq!(repairs.score(&report(1_000, 26), 0), 7);
+        // A hundred packets, ten lost: all came again, half of them, none.
+        assert_eq!(repairs.score(&report(1_100, 26), 10), 9);
+        assert_eq!(repairs.score(&report(1_200, 26), 15), 8);
+        assert_eq!(repairs.score(&report(1_300, 26), 15), 7);
+        // More repairs than losses mend no others.
+        assert_eq!(repairs.score(&report(1_400, 26), 500), 9);
+        assert_eq!(repairs.score(&report(1_400, 255), 600), 0);
     }
 }

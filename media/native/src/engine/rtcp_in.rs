@@ -4,7 +4,6 @@ use super::Engine;
 use super::clock::ReportedClock;
 use super::consumer::Consumer;
 use super::downlink;
-use super::encoding::score_of;
 use super::error::DropReason;
 use super::retransmit;
 use super::routes::StreamKind;
@@ -19,6 +18,9 @@ const PACKETS_MAX: usize = 64;
 
 /// Scores of one entry go out at most so often.
 pub(super) const SCORE_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// A viewer is told when the score of what it is sent changed by so much at the publisher.
+const PRODUCER_SCORE_STEP: u32 = 2;
 
 pub(super) fn handle_rtcp(engine: &mut Engine, now_ns: u64, key: TransportKey, data: &[u8]) {
     // The compound is read while the tables change, so it lies in a buffer of its own.
@@ -177,15 +179,19 @@ fn handle_report(engine: &mut Engine, now_ns: u64, key: TransportKey, block: &Re
             consumer.reported.round_trip_ns,
         );
     }
-    let score = score_of(block.fraction_lost);
+    let repaired = consumer.counters.retransmitted;
+    let score = consumer.reported.repairs.score(block, repaired);
+    let producer = engine.table.producers.get(consumer.producer);
+    let producer_score = producer.map_or(0, |one| one.score_seen_by(consumer));
     let due = now_ns.saturating_sub(consumer.score_sent_ns) >= SCORE_INTERVAL_NS;
-    if consumer.score == Some(score) || !due {
+    // What wavers by one at the publisher is not told to each of its viewers.
+    let same = consumer.producer_score.abs_diff(producer_score) < PRODUCER_SCORE_STEP;
+    if (consumer.score == Some(score) && same) || !due {
         return;
     }
     consumer.score = Some(score);
+    consumer.producer_score = producer_score;
     consumer.score_sent_ns = now_ns;
-    let producer = engine.table.producers.get(consumer.producer);
-    let producer_score = producer.map_or(0, |one| one.score_seen_by(consumer));
     engine.notices.push(Notice::ConsumerScore {
         consumer: consumer.row.consumer.clone(),
         score,

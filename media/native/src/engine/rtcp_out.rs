@@ -12,9 +12,10 @@
 use super::DATAGRAM_BYTES_MAX;
 use super::Engine;
 use super::demand;
-use super::encoding::{Encoding, score_of};
+use super::encoding::Encoding;
 use super::freeze;
 use super::mirror::Home;
+use super::producer::Producer;
 use super::rtcp_in::SCORE_INTERVAL_NS;
 use super::table::{ConsumerKey, ProducerKey, TransportKey};
 use super::timers::Timer;
@@ -295,13 +296,22 @@ fn score(engine: &mut Engine, now_ns: u64, key: ProducerKey) {
     let Some(producer) = engine.table.producers.get_mut(key) else {
         return;
     };
-    let score = |(place, encoding): (usize, &Encoding)| match &encoding.reception {
-        Some(reception) if encoding.live => score_of(reception.last_report.fraction_lost),
-        _ if producer.demand.expects(now_ns, place) => 0,
-        // Silent because nobody wants it: that is no fault of its way here.
-        _ => producer.scores.get(place).copied().unwrap_or(0),
+    let Producer {
+        encodings,
+        demand,
+        scores: before,
+        ..
+    } = producer;
+    let score = |(place, encoding): (usize, &mut Encoding)| {
+        let recovered = encoding.counters.recovered;
+        match encoding.reception.as_mut() {
+            Some(one) if encoding.live => one.repairs.score(&one.last_report, recovered),
+            _ if demand.expects(now_ns, place) => 0,
+            // Silent because nobody wants it: that is no fault of its way here.
+            _ => before.get(place).copied().unwrap_or(0),
+        }
     };
-    let scores: Vec<u32> = producer.encodings.iter().enumerate().map(score).collect();
+    let scores: Vec<u32> = encodings.iter_mut().enumerate().map(score).collect();
     let due = now_ns.saturating_sub(producer.scores_sent_ns) >= SCORE_INTERVAL_NS;
     if scores == producer.scores || !due {
         return;

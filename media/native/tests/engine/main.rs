@@ -23,6 +23,7 @@ mod pause_and_resume;
 mod recording;
 mod rewriting_properties;
 mod runs;
+mod scores;
 mod simulcast;
 mod spanning_workers;
 mod telemetry;

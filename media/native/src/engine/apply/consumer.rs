@@ -234,6 +234,7 @@ fn insert_consumer(
         resent_next: 0,
         resend_budget: Budget::new(config.limits.retransmissions_per_second_max),
         score: None,
+        producer_score: 0,
         score_sent_ns: 0,
         row,
     };

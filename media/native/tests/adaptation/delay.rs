@@ -12,6 +12,7 @@ fn far(delay_ms: u64, jitter_ms: u64) -> Stage {
     stage.run(30 * S);
     let name = format!("delay-{delay_ms}-jitter-{jitter_ms}");
     stage.assert_decodable(&name, 0, 0);
+    stage.assert_steady(&name, 0, 5.0, 29.0);
     stage
 }
 

@@ -11,6 +11,7 @@ fn lossy(name: &str, change: impl Fn(&mut Path)) -> Stage {
     stage.add_viewer(Ok(path));
     stage.run(40 * S);
     stage.plot(name, 0);
+    stage.assert_steady(name, 0, 5.0, 39.0);
     stage
 }
 

@@ -35,6 +35,7 @@ fn four_consumers_share_one_bottleneck_fairly() {
     stage.add_viewer(Ok(Path::new(2_500_000, 25 * MS)));
     stage.run(40 * S);
     stage.assert_decodable("four", 0, 0);
+    stage.assert_steady("four", 0, 10.0, 39.0);
     let videos = 0..4;
     let layers: Vec<Option<u32>> = videos
         .map(|camera| stage.layer_at(&format!("v0c{camera}"), 39.0))

@@ -244,6 +244,24 @@ impl Stage {
         shortest
     }
 
+    /// What holds on every link that stays as it is: a short queue, sound without holes, and layers
+    /// that do not go up and down within 5 s.
+    pub(crate) fn assert_steady(&self, name: &str, viewer: usize, from_s: f64, until_s: f64) {
+        let queue = self.queue_ms_max(viewer, from_s, until_s);
+        assert!(queue < 300.0, "{name}: a queue of {queue} ms");
+        let at_ns = |seconds: f64| self.began_ns + (seconds * S as f64) as u64;
+        let silence = self.viewers[viewer].silence_ns_max(at_ns(from_s), at_ns(until_s));
+        assert!(silence < 400 * MS, "{name}: silence of {} ms", silence / MS);
+        for camera in 0..self.cameras.len() {
+            let consumer = format!("v{viewer}c{camera}");
+            let quickest = self.oscillation_s(&consumer, from_s);
+            assert!(
+                quickest >= 5.0,
+                "{name}: {consumer} again after {quickest} s"
+            );
+        }
+    }
+
     /// The longest time without a picture that could be decoded, between two times in seconds, in ms.
     pub(crate) fn freeze_ms(&self, viewer: usize, from_s: f64, until_s: f64) -> u64 {
         let at_ns = |seconds: f64| self.began_ns + (seconds * S as f64) as u64;

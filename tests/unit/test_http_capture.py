@@ -5,6 +5,7 @@ import pytest
 
 from gateway.http import make_app
 from gateway.keys import Secret
+from tests.unit.operators import strangers
 from tests.unit.test_http import SECRET, FakeHouse
 
 
@@ -38,16 +39,7 @@ async def test_this_machine_may_capture_a_server_without_a_secret():
     assert house.captured == [("lobby", None), ("lobby", "t1")]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"came_from": "192.0.2.1"},
-        {"origin": "http://localhost:3000"},
-        {"x_forwarded_for": "192.0.2.1"},
-        {"secret": Secret(SECRET)},
-        {"secret": Secret(SECRET), "authorization": "Bearer wrong"},
-    ],
-)
+@pytest.mark.parametrize("options", strangers(SECRET))
 async def test_nobody_else_may(options):
     house = House()
     assert (await post(house, **options)).status_code == 401

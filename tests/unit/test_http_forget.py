@@ -7,6 +7,7 @@ from gateway.http import make_app
 from gateway.keys import Secret
 from replay.forgetting import Forgotten
 from replay.store.errors import StoreWriteFailed
+from tests.unit.operators import strangers
 from tests.unit.test_http import SECRET, FakeHouse
 
 
@@ -43,16 +44,7 @@ async def test_this_machine_may_without_a_secret_and_who_knows_it_from_anywhere(
     assert house.forgotten == [("lobby", "p_1")] * 2
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"came_from": "192.0.2.1"},
-        {"origin": "http://localhost:3000"},
-        {"x_forwarded_for": "192.0.2.1"},
-        {"secret": Secret(SECRET)},
-        {"secret": Secret(SECRET), "authorization": "Bearer wrong"},
-    ],
-)
+@pytest.mark.parametrize("options", strangers(SECRET))
 async def test_nobody_else_may(options):
     house = House()
     assert (await post(house, **options)).status_code == 401

@@ -26,22 +26,57 @@ from tests.support.serving import COMMAND, ROOT, Server
 ROOM = "first-frame"
 
 WATCH = """(() => {
-    const send = WebSocket.prototype.send;
+    const times = (window.joining_ms = {});
+    const note = (name) => (times[name] ??= performance.now());
+    const methods = ['createTransport', 'connectTransport', 'consume', 'resumeConsumer', 'join'];
+    const { send } = WebSocket.prototype;
+    const asked = new Map();
+    const text = (data) => String.fromCharCode(...new Uint8Array(data.buffer ?? data).slice(0, 99));
     WebSocket.prototype.send = function (data) {
-        window.joinSent_ms ??= performance.now();
+        const frame = text(data);
+        const method = methods.find((one) => frame.includes(one));
+        const id = frame.slice(0, 9);
+        if (method) {
+            if (method === 'join') {
+                this.addEventListener('message', (event) => {
+                    const answer = text(event.data);
+                    for (const [key, name] of asked) {
+                        if (!answer.startsWith('id', 2) || answer.slice(4, 5) !== key[4]) continue;
+                        asked.delete(key);
+                        note(`${name} answered`);
+                    }
+                });
+            }
+            asked.set(id, method);
+            note(`${method} sent`);
+        }
         return send.call(this, data);
+    };
+    const Peer = window.RTCPeerConnection;
+    window.RTCPeerConnection = class extends Peer {
+        constructor(...given) {
+            super(...given);
+            const ice = () => this.iceConnectionState === 'connected' && note('ICE connected');
+            this.addEventListener('iceconnectionstatechange', ice);
+            const dtls = () => this.connectionState === 'connected' && note('DTLS connected');
+            this.addEventListener('connectionstatechange', dtls);
+        }
     };
     const watched = new WeakSet();
     const look = () => {
         for (const video of document.querySelectorAll('video')) {
             if (watched.has(video)) continue;
             watched.add(video);
-            video.requestVideoFrameCallback(() => (window.firstFrame_ms ??= performance.now()));
+            video.requestVideoFrameCallback((now, { receiveTime, presentationTime }) => {
+                if (receiveTime) times['frame received'] ??= receiveTime;
+                if (presentationTime) times['frame decoded'] ??= presentationTime;
+                note('frame shown');
+            });
         }
     };
     new MutationObserver(look).observe(document, { childList: true, subtree: true });
 })();"""
-"""The first that a page sends on a socket is `join`."""
+"""Notes when a page that joins gets where: the first that it sends on a socket is `join`."""
 
 
 def run(server: Server, joins: int, output: Path) -> dict[str, Any]:
@@ -52,15 +87,18 @@ def run(server: Server, joins: int, output: Path) -> dict[str, Any]:
         host = studio.live_host()
         host.wait("probe.now?.layers.filter((layer) => layer.framesEncoded > 30).length === 3")
         before = keyframe_requests(server)
-        waits_ms = []
+        waits_ms: list[float] = []
+        steps_ms: dict[str, list[float]] = {}
         for _ in range(joins):
             viewer = studio.tab("viewer")
             viewer.context.add_init_script(WATCH)
             viewer.open(f"{studio.url}/viewer/{ROOM}")
-            viewer.wait("window.firstFrame_ms !== undefined")
-            took_ms = viewer.page.evaluate("window.firstFrame_ms - window.joinSent_ms")
+            viewer.wait("window.joining_ms['frame shown'] !== undefined")
+            times_ms: dict[str, float] = viewer.page.evaluate("window.joining_ms")
             assert viewer.asked[0][0] == "join"
-            waits_ms.append(took_ms)
+            for step, at_ms in times_ms.items():
+                steps_ms.setdefault(step, []).append(at_ms - times_ms["join sent"])
+            waits_ms.append(times_ms["frame shown"] - times_ms["join sent"])
             viewer.close()
         asked = keyframe_requests(server) - before
         studio.close()
@@ -71,6 +109,10 @@ def run(server: Server, joins: int, output: Path) -> dict[str, Any]:
         "p95_ms": round(waits_ms[max(0, -(-joins * 95 // 100) - 1)]),
         "max_ms": round(waits_ms[-1]),
         "keyframe_requests_to_the_host": asked,
+        "steps_p50_ms": {
+            step: round(statistics.median(each))
+            for step, each in sorted(steps_ms.items(), key=lambda one: statistics.median(one[1]))
+        },
         "load": round(os.getloadavg()[0], 1),
     }
 

@@ -18,6 +18,7 @@ import { Backoff } from './core/backoff.js';
 import { Emitter } from './core/emitter.js';
 import { isDisconnection, isNotAllowed } from './core/errors.js';
 import { Roster } from './core/roster.js';
+import { Link } from './media/link.js';
 import { Receiving } from './media/receiving.js';
 import { Sending } from './media/sending.js';
 
@@ -174,6 +175,11 @@ export class Session extends Emitter {
     this.#closeMedia();
     this.roster.reset(answer, { fresh: true });
     const media = { device: null, sending: null, receiving: null, closed: false };
+    const request = (method, data) => this.#signaling.request(method, data);
+    // Asked for while the browser is asked what it can do.
+    const willWatch = this.#watch && this.roster.remoteProducers.length > 0;
+    const prepared = willWatch ? Link.prepare('recv', request) : null;
+    prepared?.catch(() => {}); // it is looked at when it is needed
     try {
       media.device = await this.#createDevice();
       await media.device.load({ routerRtpCapabilities: answer.routerRtpCapabilities });
@@ -182,10 +188,9 @@ export class Session extends Emitter {
       this.emit('problem', 'unsupported');
       return;
     }
-    const request = (method, data) => this.#signaling.request(method, data);
     const watchLink = (link) => this.#watchLink(media, link);
     media.sending = new Sending(media.device, request, watchLink);
-    media.receiving = new Receiving(media.device, request, watchLink);
+    media.receiving = new Receiving(media.device, request, watchLink, prepared);
     if (this.#signaling.session !== answer.session) return; // joined afresh meanwhile
     this.#media = media;
     this.view(this.#views); // what was told before there was anything to tell it to
@@ -217,7 +222,9 @@ export class Session extends Emitter {
       media?.sending.demandChanged(data.producer, data.maxSpatialLayer);
       return;
     }
+    const viewers = this.roster.viewerCount;
     let changed = this.roster.apply(event, data);
+    if (this.roster.viewerCount > viewers) media?.sending.audienceGrew();
     if (event === 'producerClosed') {
       const ours = media?.sending.producerClosed(data.producer);
       media?.receiving.consumerClosed({ producer: data.producer });

@@ -29,8 +29,12 @@ export class Link extends Emitter {
    * @param {(method: string, data: object) => Promise<object>} request
    */
   static async open(direction, device, request) {
-    const options = await request('createTransport', { direction });
-    return new Link(direction, device, request, options);
+    return new Link(direction, device, request, await Link.prepare(direction, request));
+  }
+
+  /** What the server has to say of a new transport: it may be asked before the device is loaded. */
+  static prepare(direction, request) {
+    return request('createTransport', { direction });
   }
 
   constructor(direction, device, request, options) {
@@ -42,8 +46,10 @@ export class Link extends Emitter {
         ? device.createSendTransport(options)
         : device.createRecvTransport(options);
     const transport = this.transport.id;
-    this.transport.on('connect', ({ dtlsParameters }, done, fail) => {
-      request('connectTransport', { transport, dtlsParameters }).then(() => done(), fail);
+    this.transport.on('connect', ({ dtlsParameters }, done) => {
+      // The server keeps what comes before it has read this, so the connection need not wait for its answer.
+      request('connectTransport', { transport, dtlsParameters }).catch(() => this.emit('dead', false));
+      done();
     });
     this.transport.on('produce', ({ kind, rtpParameters, appData }, done, fail) => {
       request('produce', { transport, kind, rtpParameters, appData }).then(done, fail);

@@ -18,10 +18,15 @@ export class Receiving {
   #views = new Map();
   #unplayable = new Set();
   #opening = null;
+  #prepared = null;
 
-  /** @param {(link: Link) => void} onLink called with each new transport */
-  constructor(device, request, onLink) {
+  /**
+   * @param {(link: Link) => void} onLink called with each new transport
+   * @param {Promise<object> | null} prepared what the server said of the first one, if it was asked
+   */
+  constructor(device, request, onLink, prepared = null) {
     this.#device = device;
+    this.#prepared = prepared;
     this.#request = request;
     this.#onLink = onLink;
   }
@@ -114,6 +119,10 @@ export class Receiving {
       producer,
       rtpCapabilities: this.#device.recvRtpCapabilities,
     });
+    // Before this side is ready nothing can come on a transport that has yet to connect: no wait for it.
+    const soon = link.state === 'new' && !this.#views.has(producer);
+    const resuming = soon && this.#request('resumeConsumer', { consumer: answer.id });
+    const early = Promise.resolve(resuming).then(Boolean, () => false);
     const consumer = await link.transport.consume({
       id: answer.id,
       producerId: producer,
@@ -124,7 +133,8 @@ export class Receiving {
     });
     if (link !== this.#link) throw new SignalingError('transport_closed');
     const { type } = answer;
-    const fresh = { begun: false, paused: true, layer: null, priority: 1 };
+    const resumed = await early; // if it failed, it is tried again
+    const fresh = { begun: false, paused: !resumed, layer: null, priority: 1 };
     this.#held.set(producer, { consumer, type, ...fresh });
   }
 
@@ -163,7 +173,7 @@ export class Receiving {
   #openLink() {
     if (this.#link) return this.#link;
     // Several consumers start together: they share one attempt.
-    this.#opening ??= Link.open('recv', this.#device, this.#request)
+    this.#opening ??= this.#newLink()
       .then((link) => {
         this.#link = link;
         this.#onLink(link);
@@ -173,6 +183,14 @@ export class Receiving {
         this.#opening = null;
       });
     return this.#opening;
+  }
+
+  async #newLink() {
+    const prepared = this.#prepared;
+    this.#prepared = null;
+    const options = await prepared?.catch(() => null);
+    if (options) return new Link('recv', this.#device, this.#request, options);
+    return Link.open('recv', this.#device, this.#request);
   }
 
   async #unwatch(id) {

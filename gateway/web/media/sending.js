@@ -24,6 +24,23 @@ const DEMANDS_MAX = 16;
  */
 const CLIMB_MS = 400;
 
+/**
+ * Who joins begins with the last whole picture (keyframe). So while people come the pictures are made whole
+ * so often, which keeps the server from asking for it; it would when the last one is 4 s old.
+ */
+const KEYFRAME_INTERVAL_MS = 3_000;
+
+/** After somebody came, others are expected for so long. */
+const AUDIENCE_MS = 30_000;
+
+/** Have a sender make its next pictures whole. A browser that cannot do so leaves it. */
+async function makeKeyframes(sender) {
+  const parameters = sender?.getParameters();
+  if (!parameters?.encodings?.length) return;
+  const encodingOptions = parameters.encodings.map(({ active }) => ({ keyFrame: active ?? true }));
+  await sender.setParameters(parameters, { encodingOptions });
+}
+
 /** Whether a sender has any encoding switched on. */
 function isActive(sender) {
   const encodings = sender?.getParameters().encodings ?? [];
@@ -51,6 +68,8 @@ export class Sending {
   #held = new Map();
   /** What was told of producers of which the server knew before this client. */
   #demands = new Map();
+  #audienceUntil_ms = 0;
+  #refreshing = null;
 
   /** @param {(link: Link) => void} onLink called with each new transport */
   constructor(device, request, onLink) {
@@ -133,6 +152,34 @@ export class Sending {
     }
   }
 
+  /** Somebody came who will watch, or may. */
+  audienceGrew() {
+    this.#audienceUntil_ms = performance.now() + AUDIENCE_MS;
+    if (this.#refreshing === null) this.#refresh();
+  }
+
+  async #refresh() {
+    const again = performance.now() < this.#audienceUntil_ms && this.#link !== null;
+    this.#refreshing = again ? setTimeout(() => this.#refresh(), KEYFRAME_INTERVAL_MS) : null;
+    if (again) await Promise.all([...this.#held.values()].map((held) => this.#makeKeyframes(held)));
+  }
+
+  /** One change at a time, as with demand. */
+  async #makeKeyframes(held) {
+    const { producer } = held;
+    if (held.adjusting || producer.kind !== 'video' || producer.closed || producer.paused) return;
+    if (held.demand === null) return;
+    held.adjusting = true;
+    try {
+      await makeKeyframes(producer.rtpSender);
+    } catch (error) {
+      console.warn(error); // the server asks if it must
+    } finally {
+      held.adjusting = false;
+    }
+    this.#meetDemand(held); // what came meanwhile
+  }
+
   /** The server closed a producer. */
   producerClosed(id) {
     for (const [source, { producer }] of this.#held) {
@@ -150,6 +197,8 @@ export class Sending {
     this.#link = null;
     this.#held.clear();
     this.#demands.clear();
+    clearTimeout(this.#refreshing);
+    this.#refreshing = null;
     link?.close();
     return link;
   }

@@ -1,5 +1,8 @@
 //! What an engine is told at its birth.
 
+/// Default of [`Config::keyframe_interval_ns`].
+pub const KEYFRAME_INTERVAL_NS: u64 = 4_000_000_000;
+
 /// Settings of one engine. Every table has a maximum; see [`Limits`].
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -15,6 +18,9 @@ pub struct Config {
     pub recorder_bytes: usize,
     /// How far back its recordings reach at most.
     pub recorder_seconds: u32,
+    /// How old the last keyframe may become while people join, in ns. 0: no instant start, a publisher
+    /// is asked for each keyframe that somebody waits for.
+    pub keyframe_interval_ns: u64,
     /// Bounds of the tables.
     pub limits: Limits,
 }
@@ -29,6 +35,7 @@ impl Config {
             telemetry: true,
             recorder_bytes: 64 * 1024 * 1024,
             recorder_seconds: 30,
+            keyframe_interval_ns: KEYFRAME_INTERVAL_NS,
             limits: Limits::default(),
         }
     }
@@ -98,7 +105,7 @@ impl Default for Limits {
             notices_max: 16_384,
             cache_bytes_max: 2 * 1024 * 1024,
             cache_packets_max: 2048,
-            cache_age_ns_max: 3_000_000_000,
+            cache_age_ns_max: 10_000_000_000,
             retransmissions_per_second_max: 500,
         }
     }

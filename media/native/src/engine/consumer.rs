@@ -6,6 +6,7 @@ use super::encoding::Repairs;
 use super::filter::{ALL, LayerFilter, Structure};
 use super::freeze::FreezeWatch;
 use super::meter::{Budget, RateMeter};
+use super::pacing::Cursor;
 use super::picture::PictureNumbers;
 use super::producer::Producer;
 use super::rewrite::Rewriter;
@@ -118,6 +119,10 @@ pub(crate) struct Consumer {
     pub(crate) reason: Reason,
     /// (spatial, temporal) layers that control knows of; None: nothing is sent.
     pub(crate) told: Option<(u8, Option<u8>)>,
+    /// When it was last sent something after nothing.
+    pub(crate) started_ns: u64,
+    /// Where it stands behind the newest packet, if it does or did lately.
+    pub(crate) cursor: Option<Cursor>,
     /// Number of the first packet, among all that were ever served, that it has not had.
     pub(crate) served: u64,
     pub(crate) last_payload_type: Option<u8>,

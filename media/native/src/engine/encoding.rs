@@ -3,9 +3,11 @@
 use super::clock::ReportedClock;
 use super::config::Limits;
 use super::filter::Structure;
+use super::history::History;
 use super::keyframe::KeyFrameRequests;
 use super::meter::RateMeter;
 use super::rates::LayerRates;
+use super::refresh::Refresh;
 use super::timers::Armed;
 use crate::cache::PacketCache;
 use crate::codec::LayerReader;
@@ -57,12 +59,15 @@ pub(crate) struct Encoding {
     /// There once the media SSRC is known.
     pub(crate) reception: Option<Reception>,
     pub(crate) cache: PacketCache,
+    /// What is in the cache, of video.
+    pub(crate) history: History,
     pub(crate) clock_rate: u32,
     pub(crate) live: bool,
     pub(crate) last_packet_ns: u64,
     pub(crate) payload_type: Option<u8>,
     pub(crate) keyframes: KeyFrameRequests,
     pub(crate) keyframes_timer: Armed,
+    pub(crate) refresh: Refresh,
     pub(crate) losses_timer: Armed,
     pub(crate) fir_sequence: u8,
     pub(crate) meter: RateMeter,
@@ -88,12 +93,14 @@ impl Encoding {
             rtx_ssrc: None,
             reception: None,
             cache: PacketCache::new(bytes, packets, limits.cache_age_ns_max),
+            history: History::default(),
             clock_rate,
             live: false,
             last_packet_ns: 0,
             payload_type: None,
             keyframes: KeyFrameRequests::default(),
             keyframes_timer: Armed::default(),
+            refresh: Refresh::default(),
             losses_timer: Armed::default(),
             fir_sequence: 0,
             meter: RateMeter::default(),
@@ -118,6 +125,7 @@ impl Encoding {
         if self.reception.is_some() {
             let fresh = Self::new(None, kind, self.clock_rate, limits);
             self.cache = fresh.cache;
+            self.history.clear();
         }
         self.reception = Some(Reception {
             ssrc,

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::config::Config;
+use super::pacing;
 use super::producer::{Pending, Producer};
 use super::serve;
 use super::table::{ProducerKey, TransportKey};
@@ -80,6 +81,8 @@ impl Batch {
 
 pub(crate) struct Fanout {
     line: VecDeque<ProducerKey>,
+    /// Transports whose next piece is due.
+    pub(super) paced: VecDeque<TransportKey>,
     batch: Option<Batch>,
     /// Packets that were put into batches so far.
     numbered: u64,
@@ -97,6 +100,7 @@ impl Fanout {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             line: VecDeque::new(),
+            paced: VecDeque::new(),
             batch: None,
             numbered: 0,
             spare: Vec::new(),
@@ -227,6 +231,9 @@ pub(super) fn poll_run(engine: &mut Engine, segments_max: usize) -> Option<Run> 
             return Some(run);
         }
         engine.fanout.used = 0;
+        if pacing::serve_next(engine, segments_max.max(1)) {
+            continue;
+        }
         if !fill(engine, segments_max.max(1)) {
             return None;
         }

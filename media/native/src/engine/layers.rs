@@ -75,7 +75,7 @@ impl Engine {
             return;
         }
         if let Some(target) = target {
-            self.ask_keyframe(now_ns, producer_key, target);
+            self.begin_or_ask(now_ns, key, target);
         }
     }
 
@@ -111,6 +111,7 @@ impl Engine {
             return;
         };
         consumer.selection.stop();
+        consumer.cursor = None;
         consumer.cut = false;
         if consumer.is_video() {
             consumer.reason = reason;
@@ -149,7 +150,7 @@ impl Engine {
             return;
         }
         if let Some(target) = consumer.selection.target() {
-            self.ask_keyframe(now_ns, consumer.producer, target);
+            self.begin_or_ask(now_ns, key, target);
         }
     }
 

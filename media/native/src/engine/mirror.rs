@@ -22,15 +22,23 @@ use super::clock::PublisherClock;
 use super::demand::{self, Ceiling};
 use super::encoding::Encoding;
 use super::error::DropReason;
+use super::instant_start::Plan;
 use super::link::{About, EncodingState, Links, Record};
 use super::producer::Producer;
 use super::receive;
+use super::refresh::Patient;
 use super::table::{ProducerKey, Table, TransportKey};
 use super::timers::{Armed, Timer};
 use crate::wire::orders::SetProducer;
 
 /// How often a mirror looks which encodings its viewers no longer need.
 const LOOK_NS: u64 = 1_000_000_000;
+
+/// Marks a packet that came before the mirror was fed, beside the encoding.
+const PAST: u8 = 0x80;
+
+/// A mirror is fed no more than this of what came before, for all of it is one burst.
+const PAST_BYTES_MAX: usize = 1024 * 1024;
 
 /// Where a producer's packets come from.
 pub(crate) enum Home {
@@ -63,6 +71,8 @@ pub(crate) struct Mirror {
     asks: Vec<(u8, u32)>,
     /// What was told last.
     told: Vec<(u8, u32)>,
+    /// It was fed with what came before, for those who wait.
+    is_primed: bool,
 }
 
 impl Mirror {
@@ -71,7 +81,7 @@ impl Mirror {
         self.ask_for(encoding, 1);
     }
 
-    fn ask_for(&mut self, encoding: u8, viewers: u32) {
+    pub(super) fn ask_for(&mut self, encoding: u8, viewers: u32) {
         match self.asks.iter_mut().find(|one| one.0 == encoding) {
             Some((_, count)) => *count = count.saturating_add(viewers),
             None => self.asks.push((encoding, viewers)),
@@ -115,6 +125,7 @@ pub(super) fn insert(engine: &mut Engine, now_ns: u64, home: u32, row: SetProduc
         wanted: None,
         asks: Vec::new(),
         told: Vec::new(),
+        is_primed: false,
     };
     let id = row.producer.clone();
     let producer = Producer::new(row, Home::Sibling(mirror), &engine.config.limits);
@@ -346,6 +357,14 @@ fn handle_packet(
         return;
     };
     let kind = producer.row.kind;
+    let is_past = packet.encoding & PAST != 0;
+    let packet = &FedPacket {
+        encoding: packet.encoding & !PAST,
+        ..*packet
+    };
+    if let (true, Home::Sibling(mirror)) = (is_past, &mut producer.home) {
+        mirror.is_primed = true;
+    }
     let Some(encoding) = producer.encodings.get_mut(usize::from(packet.encoding)) else {
         return;
     };
@@ -354,7 +373,11 @@ fn handle_packet(
     if before.is_some_and(|before| before != packet.ssrc) {
         receive::handle_restarted(engine, key, packet.encoding);
     }
-    if let Err(reason) = receive::store_fed(engine, now_ns, key, packet) {
+    let stored = match is_past {
+        true => receive::store_past(engine, key, packet),
+        false => receive::store_fed(engine, now_ns, key, packet),
+    };
+    if let Err(reason) = stored {
         engine.drops.count(reason);
     }
 }
@@ -374,8 +397,10 @@ fn handle_state(
         return;
     };
     producer.active = active;
+    let mut was_primed = false;
     if let Home::Sibling(mirror) = &mut producer.home {
         mirror.clock = clock;
+        was_primed = std::mem::take(&mut mirror.is_primed);
     }
     producer.scores.clear();
     producer.scores.extend(states.iter().map(|one| one.score));
@@ -391,6 +416,61 @@ fn handle_state(
     if changed {
         engine.select_layers(now_ns, key);
     }
+    if was_primed {
+        engine.start_waiting_of_producer(now_ns, key);
+    }
+}
+
+/// Feeds a mirror with the last keyframe of encodings (a bit for each) and what followed. The
+/// encodings of which there is enough are those that its viewers can begin with.
+fn feed_past(
+    engine: &mut Engine,
+    now_ns: u64,
+    key: ProducerKey,
+    feed: Feed,
+    encodings: u64,
+) -> u64 {
+    if engine.config.keyframe_interval_ns == 0 {
+        return 0;
+    }
+    let Table {
+        links, producers, ..
+    } = &mut engine.table;
+    let Some(producer) = producers.get(key) else {
+        return 0;
+    };
+    let Some(transport) = producer.transport().filter(|_| producer.is_video()) else {
+        return 0;
+    };
+    let mut fed = 0;
+    for (place, encoding) in producer.encodings.iter().enumerate() {
+        if encodings & 1 << place == 0 || !encoding.live {
+            continue;
+        }
+        let plan = Plan::of(encoding, now_ns, u64::MAX / 2);
+        let extent = encoding.history.extent(&encoding.cache, now_ns);
+        let (Some(plan), Some(ssrc)) = (plan, encoding.ssrc()) else {
+            continue;
+        };
+        if extent.is_none_or(|one| one.bytes > PAST_BYTES_MAX) {
+            continue;
+        }
+        for sequence in plan.group.first..=encoding.history.newest() {
+            if let Some(cached) = encoding.cache.lookup(sequence, now_ns) {
+                let record = Record::Packet {
+                    mirror: feed.mirror,
+                    encoding: place as u8 | PAST,
+                    ssrc,
+                    sequence,
+                    received_ns: cached.received_ns,
+                    data: cached.data,
+                };
+                links.push(feed.worker, About::Packet(transport), &record);
+            }
+        }
+        fed |= 1 << place;
+    }
+    fed
 }
 
 fn handle_want(engine: &mut Engine, now_ns: u64, id: &str, feed: Feed, asks: &[(u8, u32)]) {
@@ -405,19 +485,38 @@ fn handle_want(engine: &mut Engine, now_ns: u64, id: &str, feed: Feed, asks: &[(
         return;
     }
     // A worker has one mirror of a producer: another key means that the old one is gone.
+    let mut had = 0;
     match producer
         .feeds
         .iter_mut()
         .find(|one| one.worker == feed.worker)
     {
-        Some(known) => *known = feed,
+        Some(known) => {
+            if known.mirror == feed.mirror {
+                had = known.interest;
+            }
+            *known = feed;
+        }
         None => producer.feeds.push(feed),
     }
     table.links.mark(key);
+    let primed = feed_past(engine, now_ns, key, feed, feed.interest & !had);
     if let Some(ceiling) = feed.wanted {
         demand::raise(engine, now_ns, key, ceiling);
     }
     for &(encoding, viewers) in asks {
+        let primed = encoding < 64 && primed & 1 << encoding != 0;
+        let began = primed.then_some((
+            encoding,
+            Patient {
+                viewers,
+                joins: true,
+            },
+        ));
+        if let Some((encoding, who)) = Patient::read(encoding, viewers).or(began) {
+            engine.ask_patiently(now_ns, key, encoding, who);
+            continue;
+        }
         let producer = engine.table.producers.get_mut(key).expect("looked up");
         if let Some(state) = producer.encodings.get_mut(usize::from(encoding)) {
             state.keyframes.ask_for(viewers);

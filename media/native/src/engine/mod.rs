@@ -49,7 +49,9 @@ mod error;
 mod filter;
 mod forward;
 mod freeze;
+mod history;
 mod ice;
+mod instant_start;
 mod keyframe;
 mod layers;
 mod link;
@@ -57,6 +59,7 @@ mod loudness;
 mod meter;
 mod mirror;
 mod outbox;
+mod pacing;
 mod picture;
 mod probing;
 mod producer;
@@ -64,6 +67,7 @@ pub(crate) mod random;
 mod rates;
 mod receive;
 mod recording;
+mod refresh;
 mod retransmit;
 mod rewrite;
 mod routes;
@@ -91,7 +95,7 @@ pub use error::{DropReason, Drops, OrderError};
 pub use ice::{DISCONNECTED_AFTER_NS, FAILED_AFTER_NS};
 pub use keyframe::KeyFrameRequests;
 pub use picture::{PictureFields, PictureGaps, PictureNumbers, PictureOffsets};
-pub use rewrite::{Beginning, Origin, Rewriter, Rewritten};
+pub use rewrite::{Beginning, Origin, Rewriter, Rewritten, Squeeze};
 pub use selection::{Selection, Verdict, choose};
 
 use self::forward::Fanout;
@@ -264,6 +268,8 @@ impl Engine {
                 Timer::Mirror(key) => mirror::handle_look(self, now_ns, key),
                 Timer::Allocate(key) => downlink::handle_allocate(self, now_ns, key),
                 Timer::Probe(key) => self.handle_probe(now_ns, key),
+                Timer::Pace(key) => self.handle_pace(key),
+                Timer::Refresh(key, encoding) => self.handle_refresh(now_ns, key, encoding),
                 Timer::Sample => sampling::handle_sample(self, now_ns),
                 Timer::Levels => loudness::handle_levels(self),
             }
@@ -388,6 +394,11 @@ impl Engine {
             Timer::Probe(key) => transports
                 .get_mut(key)
                 .map(|one| &mut one.downlink.probing.timer),
+            Timer::Refresh(key, encoding) => producers
+                .get_mut(key)
+                .and_then(|one| one.encodings.get_mut(usize::from(encoding)))
+                .map(|one| &mut one.refresh.timer),
+            Timer::Pace(key) => transports.get_mut(key).map(|one| &mut one.pacer.timer),
             Timer::Sample => Some(&mut self.sampler.timer),
             Timer::Levels => Some(&mut self.listener.timer),
         };

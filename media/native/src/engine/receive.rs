@@ -358,6 +358,51 @@ pub(super) fn store_fed(
     )
 }
 
+/// Takes a packet that came before a mirror was fed: for those who begin with it, and for nobody else.
+pub(super) fn store_past(
+    engine: &mut Engine,
+    key: ProducerKey,
+    packet: &FedPacket<'_>,
+) -> Result<(), DropReason> {
+    let packets_max = engine.config.limits.cache_packets_max;
+    let producer = engine.table.producers.get_mut(key).expect("looked up");
+    let is_video = producer.is_video();
+    let encoding = &mut producer.encodings[usize::from(packet.encoding)];
+    let facts = Facts::of(
+        packet.data,
+        &producer.codecs,
+        &producer.extensions,
+        &mut encoding.layers,
+    )?;
+    let len = packet.data.len();
+    encoding.cache.reserve(len)[..len].copy_from_slice(packet.data);
+    encoding
+        .cache
+        .commit(packet.sequence, len, packet.received_ns);
+    let reception = encoding.reception.as_mut().expect("its SSRC was set");
+    if packet.sequence > reception.highest {
+        reception.highest = packet.sequence;
+        reception.newest = Some((facts.timestamp, packet.received_ns));
+    }
+    if facts.is_key_frame {
+        reception.keyframe_timestamp = Some(facts.timestamp);
+    }
+    let key_picture = reception.keyframe_timestamp == Some(facts.timestamp);
+    encoding.payload_type = Some(facts.payload_type);
+    if is_video {
+        let pending = facts.pending(
+            packet.encoding,
+            packet.sequence,
+            packet.received_ns,
+            key_picture,
+        );
+        encoding
+            .history
+            .record(pending, facts.is_key_frame, packets_max);
+    }
+    Ok(())
+}
+
 /// What a packet's bytes say.
 struct Facts {
     sequence_number: u16,
@@ -408,6 +453,22 @@ impl Facts {
     }
 }
 
+impl Facts {
+    fn pending(&self, encoding: u8, sequence: u64, received_ns: u64, key_picture: bool) -> Pending {
+        Pending {
+            encoding,
+            sequence,
+            timestamp: self.timestamp,
+            received_ns,
+            start: self.start,
+            empty: self.payload_len == 0,
+            info: self.info,
+            key_picture,
+            void: false,
+        }
+    }
+}
+
 /// A packet is in its encoding's cache: notes what it changes, and has it forwarded.
 fn settle(
     engine: &mut Engine,
@@ -416,8 +477,14 @@ fn settle(
     sequence: u64,
     facts: &Facts,
 ) -> Result<(), DropReason> {
-    let Engine { table, fanout, .. } = engine;
+    let Engine {
+        table,
+        fanout,
+        config,
+        ..
+    } = engine;
     let producer = table.producers.get_mut(key).expect("just received");
+    let is_video = producer.is_video();
     let encoding = &mut producer.encodings[usize::from(place)];
     let reception = encoding
         .reception
@@ -431,9 +498,12 @@ fn settle(
         reception.highest = sequence;
         reception.newest = Some((facts.timestamp, now_ns));
     }
+    let mut refreshed = false;
     if facts.is_key_frame {
         encoding.keyframes.handle_keyframe();
         if reception.keyframe_timestamp != Some(facts.timestamp) {
+            encoding.refresh.handle_keyframe(now_ns);
+            refreshed = true;
             reception.keyframe_timestamp = Some(facts.timestamp);
             encoding.counters.key_frames += 1;
         }
@@ -442,18 +512,16 @@ fn settle(
     encoding.payload_type = Some(facts.payload_type);
     encoding.last_packet_ns = now_ns;
     let woke = !std::mem::replace(&mut encoding.live, true);
-    let pending = Pending {
-        encoding: place,
-        sequence,
-        timestamp: facts.timestamp,
-        received_ns: now_ns,
-        start: facts.start,
-        empty: facts.payload_len == 0,
-        info: facts.info,
-        key_picture,
-        void: false,
-    };
+    let pending = facts.pending(place, sequence, now_ns, key_picture);
+    if is_video {
+        let packets_max = config.limits.cache_packets_max;
+        let begins = facts.is_key_frame;
+        encoding.history.record(pending, begins, packets_max);
+    }
     let forwarded = forward::enqueue(fanout, producer, key, pending);
+    if refreshed {
+        engine.arm_refresh(now_ns, key, place);
+    }
     if woke {
         handle_woken(engine, now_ns, key, place);
     }

@@ -87,10 +87,7 @@ fn resend(engine: &mut Engine, now_ns: u64, key: ConsumerKey, sequence_number: u
         .filter(|_| is_present)
         .and_then(|value| targets_of(consumer, encoding, value));
     let mut descriptor = [0; VALUE_LEN_MAX];
-    let timestamp = packet
-        .header
-        .timestamp
-        .wrapping_add(origin.timestamp_offset);
+    let timestamp = origin.outgoing_timestamp(packet.header.timestamp);
     let mut fields = ViewerFields {
         ssrc: consumer.row.ssrc,
         sequence_number,

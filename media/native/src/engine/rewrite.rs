@@ -8,6 +8,9 @@
 //! Timestamps run on with real time over a pause or a switch. How far, is known
 //! from the sender reports of both encodings, which map their clocks to one; or
 //! else from the times of arrival. They never stand still or run back.
+//!
+//! A segment that begins with packets of the past is *squeezed*: their timestamps are as close together
+//! as the packets are sent. By their own timestamps a receiver would play them, and stay late for good.
 
 use super::picture::{PictureGaps, PictureOffsets};
 use crate::sequence::SequenceMap;
@@ -31,15 +34,60 @@ pub struct Origin {
     pub encoding: u8,
     /// Its extended sequence number there.
     pub sequence: u64,
-    /// What was added to its timestamp.
+    /// What was added to its timestamp, after it was squeezed.
     pub timestamp_offset: u32,
+    /// How its timestamp was squeezed.
+    pub squeeze: Option<Squeeze>,
     /// What was added to its picture numbers.
     pub picture_offsets: PictureOffsets,
     /// Its marker bit was set for this viewer, for it ended the viewer's picture.
     pub is_marked: bool,
 }
 
-/// The packet that a segment begins with.
+impl Origin {
+    /// The timestamp that the packet was sent with, if it came with this one.
+    pub fn outgoing_timestamp(&self, timestamp: u32) -> u32 {
+        squeezed(self.squeeze, timestamp).wrapping_add(self.timestamp_offset)
+    }
+}
+
+/// Brings timestamps of the past closer together: one that lies so far before `until` comes to lie
+/// `share` / 2^16 of it before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Squeeze {
+    until: u32,
+    share: u32,
+}
+
+impl Squeeze {
+    /// Ticks between two pictures that stay at least, of 3,000 at 30 pictures a second.
+    const SHARE_MIN: u64 = 1 << 8;
+
+    /// For packets from timestamp `first` on, sent within `ticks`, while `newest` is that of the newest packet.
+    pub fn new(first: u32, newest: u32, ticks: u32) -> Self {
+        let behind = u64::from(newest.wrapping_sub(first));
+        let share = (u64::from(ticks) << 16) / (behind + u64::from(ticks)).max(1);
+        Self {
+            until: newest.wrapping_add(ticks),
+            share: share.clamp(Self::SHARE_MIN, 1 << 16) as u32,
+        }
+    }
+
+    fn of(self, timestamp: u32) -> u32 {
+        let behind = self.until.wrapping_sub(timestamp);
+        if behind as i32 <= 0 {
+            return timestamp;
+        }
+        let close = (u64::from(behind) * u64::from(self.share)) >> 16;
+        self.until.wrapping_sub(close as u32)
+    }
+}
+
+fn squeezed(squeeze: Option<Squeeze>, timestamp: u32) -> u32 {
+    squeeze.map_or(timestamp, |one| one.of(timestamp))
+}
+
+/// The packet that a segment begins with; of one of the past, the newest in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beginning {
     /// Index of the encoding.
@@ -54,6 +102,8 @@ pub struct Beginning {
     pub last_encoding_timestamp: Option<u32>,
     /// What is added to picture numbers.
     pub picture_offsets: PictureOffsets,
+    /// How timestamps of the past are squeezed.
+    pub squeeze: Option<Squeeze>,
 }
 
 #[derive(Clone, Debug)]
@@ -63,6 +113,7 @@ struct Segment {
     first_outgoing: u64,
     map: SequenceMap,
     timestamp_offset: u32,
+    squeeze: Option<Squeeze>,
     picture_offsets: PictureOffsets,
     /// Once pictures were left out.
     gaps: Option<Box<PictureGaps>>,
@@ -84,6 +135,7 @@ impl Segment {
             encoding: self.encoding,
             sequence,
             timestamp_offset: self.timestamp_offset,
+            squeeze: self.squeeze,
             picture_offsets: self.picture_offsets,
             is_marked: self.map.is_marked(sequence),
         })
@@ -156,6 +208,7 @@ impl Rewriter {
             first_outgoing,
             map: SequenceMap::new(beginning.sequence, first_outgoing),
             timestamp_offset,
+            squeeze: beginning.squeeze,
             picture_offsets: beginning.picture_offsets,
             gaps: None,
             is_thinned: false,
@@ -180,7 +233,7 @@ impl Rewriter {
         if outgoing < segment.first_outgoing {
             return None;
         }
-        let timestamp = timestamp.wrapping_add(segment.timestamp_offset);
+        let timestamp = squeezed(segment.squeeze, timestamp).wrapping_add(segment.timestamp_offset);
         if self
             .last
             .is_none_or(|(newest, _)| is_after(timestamp, newest))
@@ -251,6 +304,18 @@ impl Rewriter {
         if let Some(segment) = self.current.as_mut() {
             segment.map.mark(sequence);
         }
+    }
+
+    /// Whether a packet comes behind all of the current segment.
+    pub fn is_ahead(&self, sequence: u64) -> bool {
+        let segment = self.current.as_ref();
+        segment.is_some_and(|one| one.map.is_ahead(sequence))
+    }
+
+    /// Whether a packet of the current segment was sent or left out, or is too old for it.
+    pub fn has_had(&self, sequence: u64) -> bool {
+        let segment = self.current.as_ref();
+        segment.is_some_and(|one| sequence < one.first_incoming || one.map.has_had(sequence))
     }
 
     /// Where the packet came from that was sent with this 16-bit number.

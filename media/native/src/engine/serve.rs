@@ -10,12 +10,14 @@ use super::consumer::Consumer;
 use super::encoding::Encoding;
 use super::filter::{ALL, Sieve, Structure};
 use super::forward::{Batch, CHUNK_VIEWERS, Fanout};
+use super::instant_start::Plan;
+use super::pacing::{Cursor, Pacer, STEP_NS};
 use super::picture::{FrameFields, PictureFields};
 use super::producer::{CodecEntry, Pending, Producer, SharedFormat};
 use super::rewrite::Beginning;
 use super::runs::{PADDING_MAX, Plans};
 use super::selection::Verdict;
-use super::table::TransportKey;
+use super::table::{ConsumerKey, TransportKey};
 use super::transport::Transport;
 use super::{Engine, Notices};
 use crate::codec::dependency_rewrite::{ActiveTargets, DescriptorEdit, VALUE_LEN_MAX};
@@ -41,21 +43,14 @@ pub(super) fn serve(engine: &mut Engine, batch: &mut Batch, segments_max: usize)
         table,
         fanout,
         notices,
+        timers,
         ..
     } = engine;
     let Some(producer) = table.producers.get(batch.key) else {
         batch.remaining = 0;
         return;
     };
-    let find = |pending: &Pending| {
-        if pending.void {
-            return None;
-        }
-        let encoding = producer.encodings.get(usize::from(pending.encoding))?;
-        let cached = encoding.cache.lookup(pending.sequence, now_ns)?;
-        RtpPacket::parse(cached.data).ok()
-    };
-    let packets: Vec<Option<RtpPacket<'_>>> = batch.packets.iter().map(find).collect();
+    let packets = find(producer, &batch.packets, now_ns);
     let formats = producer.formats.iter();
     let work = Work {
         producer,
@@ -68,6 +63,7 @@ pub(super) fn serve(engine: &mut Engine, batch: &mut Batch, segments_max: usize)
         now_ns,
         abs_send_time: abs_send_time(unix_ns),
         segments_max,
+        past: None,
     };
     let mut plans = Plans::default();
     let end = batch.end();
@@ -95,15 +91,98 @@ pub(super) fn serve(engine: &mut Engine, batch: &mut Batch, segments_max: usize)
             continue;
         };
         let prepared = &work.prepared[consumer.format];
+        let mut allowance = None;
+        if let Some(pace_bps) = Pacer::pace_bps(&transport.downlink.estimator)
+            && consumer.is_video()
+        {
+            allowance = Some(transport.pacer.allowance(now_ns, pace_bps));
+        }
         let mut viewer = Viewer {
             padding: plans.of(consumer, &batch.packets, prepared),
             consumer,
             transport,
             transport_key,
             remote,
+            allowance,
+            fell_behind: false,
         };
         work.serve(&mut viewer, had, fanout, notices);
+        if viewer.fell_behind {
+            transport.pacer.arm(timers, transport_key, now_ns + STEP_NS);
+        }
     }
+}
+
+/// Serves one consumer with packets that others have had: all of one encoding, in order.
+///
+/// With a plan, a segment begins with the plan's first packet.
+pub(super) fn serve_past(
+    engine: &mut Engine,
+    key: ConsumerKey,
+    batch: &[Pending],
+    plan: Option<Plan>,
+    segments_max: usize,
+) {
+    let now_ns = engine.now_ns;
+    let unix_ns = engine.unix_ns(now_ns);
+    let Engine {
+        table,
+        fanout,
+        notices,
+        ..
+    } = engine;
+    let Some(consumer) = table.consumers.get_mut(key) else {
+        return;
+    };
+    let transport_key = consumer.transport;
+    let (Some(producer), Some(transport)) = (
+        table.producers.get(consumer.producer),
+        table.transports.get_mut(transport_key),
+    ) else {
+        return;
+    };
+    let Some(remote) = transport.media_remote().filter(|_| !consumer.row.paused) else {
+        return;
+    };
+    let packets = find(producer, batch, now_ns);
+    let mut prepared: Vec<_> = producer.formats.iter().map(|_| Vec::new()).collect();
+    let shared = &producer.formats[consumer.format];
+    prepared[consumer.format] = prepare(shared, &packets, &producer.extensions);
+    let work = Work {
+        producer,
+        batch,
+        packets: &packets,
+        prepared,
+        pictures: pictures(producer, batch, &packets),
+        now_ns,
+        abs_send_time: abs_send_time(unix_ns),
+        segments_max,
+        past: Some(plan),
+    };
+    let mut plans = Plans::default();
+    let mut viewer = Viewer {
+        padding: plans.of(consumer, batch, &work.prepared[consumer.format]),
+        consumer,
+        transport,
+        transport_key,
+        remote,
+        allowance: Some(i64::MAX),
+        fell_behind: false,
+    };
+    work.serve(&mut viewer, 0, fanout, notices);
+}
+
+/// The cached packets of a batch.
+fn find<'a>(producer: &'a Producer, batch: &[Pending], now_ns: u64) -> Vec<Option<RtpPacket<'a>>> {
+    let find = |pending: &Pending| {
+        if pending.void {
+            return None;
+        }
+        let encoding = producer.encodings.get(usize::from(pending.encoding))?;
+        let cached = encoding.cache.lookup(pending.sequence, now_ns)?;
+        RtpPacket::parse(cached.data).ok()
+    };
+    batch.iter().map(find).collect()
 }
 
 /// Prepares a batch for the viewers of one format.
@@ -209,6 +288,10 @@ struct Viewer<'a> {
     remote: SocketAddr,
     /// By place in the batch; empty for none.
     padding: &'a [u8],
+    /// Bytes that it may be sent now; None for any.
+    allowance: Option<i64>,
+    /// What it may not be sent now is sent later.
+    fell_behind: bool,
 }
 
 /// A packet with what is known of it before any viewer gets it.
@@ -238,6 +321,8 @@ struct Work<'a> {
     now_ns: u64,
     abs_send_time: u32,
     segments_max: usize,
+    /// The batch is of packets that others have had; with what begins with it.
+    past: Option<Option<Plan>>,
 }
 
 impl Work<'_> {
@@ -254,11 +339,20 @@ impl Work<'_> {
                 continue;
             }
             let consumer = &mut *viewer.consumer;
+            if let Some(cursor) = consumer.cursor.filter(|_| self.past.is_none()) {
+                let has_had = |sequence| consumer.rewriter.has_had(sequence);
+                if cursor.passes_over(pending.encoding, pending.sequence, has_had) {
+                    continue;
+                }
+            }
             let prepared = self.prepared[consumer.format]
                 .get(place)
                 .and_then(Option::as_ref);
             let can_begin = pending.start && !pending.empty && prepared.is_some();
-            let verdict = consumer.selection.judge(pending.encoding, can_begin);
+            let verdict = match self.beginning() {
+                Some(plan) if plan.group.first == pending.sequence && can_begin => Verdict::Begin,
+                _ => consumer.selection.judge(pending.encoding, can_begin),
+            };
             match verdict {
                 Verdict::Skip => continue,
                 Verdict::Forward if consumer.cut && pending.info.start_of_frame => {
@@ -268,6 +362,14 @@ impl Work<'_> {
                 }
                 Verdict::Forward => {}
                 Verdict::Begin => self.begin(consumer, place, notices),
+            }
+            if viewer.allowance.is_some_and(|bytes| bytes <= 0) {
+                let is_next = consumer.rewriter.is_ahead(pending.sequence);
+                if is_next && self.has_history(pending) {
+                    consumer.cursor = Some(Cursor::behind(self.now_ns, pending));
+                    viewer.fell_behind = true;
+                    continue;
+                }
             }
             let Some(prepared) = prepared.filter(|_| !pending.empty) else {
                 // Of another codec, or only padding: nothing that this viewer would miss.
@@ -299,7 +401,14 @@ impl Work<'_> {
             let outgoing = Outgoing {
                 sequence: pending.sequence,
                 timestamp: pending.timestamp,
-                received_ns: pending.received_ns,
+                received_ns: if consumer
+                    .cursor
+                    .is_some_and(|one| one.is_replay && !one.live)
+                {
+                    self.now_ns // As near to what the squeezed timestamp says.
+                } else {
+                    pending.received_ns
+                },
                 prepared,
                 picture,
                 targets,
@@ -307,14 +416,31 @@ impl Work<'_> {
                 padding: viewer.padding.get(place).copied().unwrap_or(0),
             };
             self.send(viewer, &outgoing, fanout);
-            if verdict == Verdict::Begin {
+            if verdict == Verdict::Begin && self.past.is_none() {
                 self.catch_up(viewer, place, fanout);
             }
         }
     }
 
+    /// What a segment begins with, if it is one of the past.
+    fn beginning(&self) -> Option<Plan> {
+        self.past.flatten()
+    }
+
+    /// Whether a packet can be had later.
+    fn has_history(&self, pending: &Pending) -> bool {
+        let encoding = self.producer.encodings.get(usize::from(pending.encoding));
+        encoding.is_some_and(|one| one.history.packet(pending.sequence).is_some())
+    }
+
     fn begin(&self, consumer: &mut Consumer, place: usize, notices: &mut Notices) {
         let pending = &self.batch[place];
+        let plan = self.beginning();
+        let (timestamp, received_ns) =
+            plan.map_or((pending.timestamp, pending.received_ns), |one| one.newest);
+        if plan.is_none() {
+            consumer.cursor = None;
+        }
         let last = consumer
             .rewriter
             .encoding()
@@ -332,16 +458,23 @@ impl Work<'_> {
         consumer.rewriter.begin(&Beginning {
             encoding: pending.encoding,
             sequence: pending.sequence,
-            timestamp: pending.timestamp,
-            received_ns: pending.received_ns,
+            timestamp,
+            received_ns,
             last_encoding_timestamp: aligned
-                .map(|(this, last)| last.timestamp_at(this.publisher_ns_of(pending.timestamp))),
+                .map(|(this, last)| last.timestamp_at(this.publisher_ns_of(timestamp))),
             picture_offsets,
+            squeeze: plan.map(|one| one.squeeze),
         });
+        if consumer.selection.current().is_none() {
+            consumer.started_ns = self.now_ns;
+        }
         consumer.selection.begin(pending.encoding);
         consumer.cut = false;
         let (spatial, temporal) = consumer.wanted;
-        consumer.filter.aim(spatial, temporal);
+        let is_thin = plan.is_some_and(|one| one.thin);
+        consumer
+            .filter
+            .aim(spatial, if is_thin { 0 } else { temporal });
         consumer.filter.begin();
         if consumer.is_video() {
             let layers = consumer.layers_sent(self.now_ns, self.producer);
@@ -360,7 +493,8 @@ impl Work<'_> {
             transport,
             transport_key,
             remote,
-            padding: _,
+            allowance,
+            ..
         } = viewer;
         let rewriter = &mut consumer.rewriter;
         let rewritten = rewriter.forward(packet.sequence, packet.timestamp, packet.received_ns);
@@ -427,6 +561,10 @@ impl Work<'_> {
             let estimator = &mut transport.downlink.estimator;
             estimator.handle_sent(fields.transport_cc, self.now_ns, len);
             transport.transport_cc_next = transport.transport_cc_next.wrapping_add(1);
+        }
+        if let Some(allowance) = allowance {
+            *allowance -= len as i64;
+            transport.pacer.spend(len);
         }
         consumer.counters.packets += 1;
         consumer.counters.bytes += payload.len() as u64;

@@ -23,12 +23,16 @@ pub(crate) enum Timer {
     Losses(ProducerKey, u8),
     /// A keyframe request that had to wait.
     KeyFrame(ProducerKey, u8),
+    /// A keyframe by the router's own clock.
+    Refresh(ProducerKey, u8),
     /// What the viewers of a mirror want.
     Mirror(ProducerKey),
     /// The sharing of a viewer's bandwidth.
     Allocate(TransportKey),
     /// A piece of a probe.
     Probe(TransportKey),
+    /// A piece of what a viewer's way has to be given slowly.
+    Pace(TransportKey),
     /// Telemetry of all rooms.
     Sample,
     /// How loud the microphones of all rooms are.

@@ -9,6 +9,7 @@ use super::downlink::Downlink;
 use super::error::{DropReason, Drops};
 use super::ice::IceAgent;
 use super::meter::Budget;
+use super::pacing::Pacer;
 use super::routes::{Routes, StreamKind};
 use super::table::{ConsumerKey, ProducerKey};
 use super::timers::Armed;
@@ -73,6 +74,7 @@ pub(crate) struct Transport {
     pub(crate) streams: Vec<(u32, ConsumerKey, StreamKind)>,
     pub(crate) transport_cc_next: u16,
     pub(crate) downlink: Box<Downlink>,
+    pub(crate) pacer: Pacer,
     /// Where streams of removed consumers ended: an index is never used twice with one key.
     pub(crate) ended: HashMap<u32, u64>,
 }
@@ -108,6 +110,7 @@ impl Transport {
             streams: Vec::new(),
             transport_cc_next: 0,
             downlink: Box::default(),
+            pacer: Pacer::default(),
             ended: HashMap::new(),
         }
     }

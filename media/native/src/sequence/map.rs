@@ -121,6 +121,16 @@ impl SequenceMap {
         self.is_known(incoming).then(|| self.outgoing(incoming))
     }
 
+    /// Whether a number is higher than all that were sent or dropped.
+    pub fn is_ahead(&self, incoming: u64) -> bool {
+        incoming >= self.end
+    }
+
+    /// Whether a packet was sent or dropped, or is too old to be sent.
+    pub fn has_had(&self, incoming: u64) -> bool {
+        incoming < self.end && !self.is_open(incoming)
+    }
+
     fn is_known(&self, incoming: u64) -> bool {
         incoming < self.end && incoming >= self.window_start()
     }

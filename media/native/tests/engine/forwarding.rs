@@ -236,7 +236,7 @@ fn removing_an_owner_silences_what_hung_on_it() {
 
 #[test]
 fn a_consumer_that_comes_back_with_its_ssrc_never_reuses_an_index() {
-    let mut world = room(1);
+    let mut world = room_with(World::without_instant_start(), 1);
     world.publish(0, 0, true);
     world.publish(0, 0, false);
     world.remove(EntryKind::Consumer, "c0");

@@ -3,7 +3,7 @@
 use _native::engine::OrderError;
 use _native::wire::orders::{EntryKind, Order, SetConsumer, SrtpProfile};
 
-use crate::forwarding::{room, viewer};
+use crate::forwarding::{room, room_with, viewer};
 use crate::support::peer::assert_contiguous;
 use crate::support::rows::{self, Direction};
 use crate::support::{World, keys};
@@ -57,7 +57,7 @@ fn removing_twice_is_no_error() {
 
 #[test]
 fn other_keys_start_new_contexts_on_both_sides() {
-    let mut world = room(1);
+    let mut world = room_with(World::without_instant_start(), 1);
     world.publish(0, 0, true);
     let profile = SrtpProfile::AeadAes256Gcm;
     let renewed = _native::wire::orders::SetSrtpKeys {

@@ -17,7 +17,7 @@ struct Svc {
 
 impl Svc {
     fn new(mode: &str) -> Self {
-        let mut world = World::new();
+        let mut world = World::without_instant_start();
         let publisher = world.join("send", Direction::Send);
         let mut row = rows::video("p", "send", &[(None, Some(1111))]);
         row.codecs[0].mime_type = "video/VP9".into();

@@ -130,7 +130,7 @@ fn packets_that_left_the_cache_are_not_answered() {
     let mut world = room(1);
     world.publish(0, 0, true);
     let number = viewer(&world, 0).sequence_numbers(5000)[0];
-    world.advance(3_100 * MS);
+    world.advance(10_100 * MS);
     nack(&mut world, 1, &[number]);
     assert_eq!(viewer(&world, 0).media(5001).len(), 0);
 }

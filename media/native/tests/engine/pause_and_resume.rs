@@ -3,7 +3,7 @@
 use _native::wire::notices::Notice;
 use _native::wire::orders::{Order, SetConsumer, SetProducer};
 
-use crate::forwarding::{room, viewer};
+use crate::forwarding::{room, room_with, viewer};
 use crate::support::peer::{Stream, assert_contiguous, source_of};
 use crate::support::rows::{self, Direction};
 use crate::support::{MS, S, World};
@@ -18,7 +18,7 @@ fn layers(world: &World) -> Vec<Option<u32>> {
 
 #[test]
 fn a_consumer_resumes_at_a_keyframe_that_was_asked_for() {
-    let mut world = room(1);
+    let mut world = room_with(World::without_instant_start(), 1);
     let row = |paused| SetConsumer {
         paused,
         ..rows::view("c0", "recv0", "p", 5000)

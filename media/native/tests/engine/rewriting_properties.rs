@@ -76,6 +76,7 @@ proptest! {
                         received_ns: now_ns,
                         last_encoding_timestamp: None,
                         picture_offsets: PictureOffsets::default(),
+                        squeeze: None,
                     });
                 }
                 Step::LeaveOut(count) => {
@@ -125,6 +126,7 @@ proptest! {
             received_ns: 0,
             last_encoding_timestamp: None,
             picture_offsets: PictureOffsets::default(),
+            squeeze: None,
         });
         let mut seen = BTreeSet::new();
         for place in order {

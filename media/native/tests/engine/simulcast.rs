@@ -14,7 +14,7 @@ const HIGH: usize = 1;
 
 /// A publisher of two encodings that carry only rids, and one viewer that wants `layer` at most.
 fn simulcast(layer: Option<u32>) -> World {
-    let mut world = World::new();
+    let mut world = World::without_instant_start();
     let publisher = world.join("send", Direction::Send);
     world.order(Order::SetProducer(rows::video(
         "p",

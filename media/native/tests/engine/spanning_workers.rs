@@ -8,7 +8,7 @@ use _native::wire::orders::{EntryKind, Order, SetConsumer, SetProducer};
 use crate::support::peer::{Control, Stream, assert_contiguous, source_of};
 use crate::support::rows::{self, Direction};
 use crate::support::span::Span;
-use crate::support::{MS, Peer, S, World};
+use crate::support::{MS, Peer, S, World, without_instant_start};
 
 fn video() -> SetProducer {
     rows::video("p", "send", &[(None, Some(1111))])
@@ -20,7 +20,7 @@ fn simulcast() -> SetProducer {
 
 /// A publisher on worker 0, and so many viewers on each worker.
 fn room(row: &SetProducer, viewers: [usize; 2]) -> Span {
-    let mut span = Span::new(5);
+    let mut span = Span::with(5, without_instant_start);
     let publisher = span.worlds[0].join("send", Direction::Send);
     span.order(0, Order::SetProducer(row.clone()));
     for encoding in &row.encodings {

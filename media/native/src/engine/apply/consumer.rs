@@ -223,6 +223,8 @@ fn insert_consumer(
         has_choice: false,
         reason: Reason::default(),
         told: None,
+        started_ns: 0,
+        cursor: None,
         served: 0,
         last_payload_type: None,
         meter: RateMeter::default(),

@@ -225,6 +225,12 @@ fn update_producer(engine: &mut Engine, now_ns: u64, key: ProducerKey, row: SetP
             engine.stop_consumer(consumer, reason);
         }
     }
+    if pause_changed && let Some(producer) = engine.table.producers.get_mut(key) {
+        // Nobody begins with what was before a pause.
+        for encoding in &mut producer.encodings {
+            encoding.history.clear();
+        }
+    }
     if paused && let Some(producer) = engine.table.producers.get_mut(key) {
         producer.pending.clear();
     }

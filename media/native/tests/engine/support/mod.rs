@@ -81,9 +81,22 @@ pub(crate) struct World {
     sent: u64,
 }
 
+/// The same, but publishers are asked for each keyframe.
+pub(crate) fn without_instant_start(config: Config) -> Config {
+    Config {
+        keyframe_interval_ns: 0,
+        ..config
+    }
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         Self::with(Config::new(0, 7), 42)
+    }
+
+    /// One where viewers wait for keyframes: none begins with one of the past.
+    pub(crate) fn without_instant_start() -> Self {
+        Self::with(without_instant_start(Config::new(0, 7)), 42)
     }
 
     pub(crate) fn with(mut config: Config, seed: u64) -> Self {

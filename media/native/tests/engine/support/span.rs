@@ -24,7 +24,13 @@ pub(crate) struct Span {
 
 impl Span {
     pub(crate) fn new(seed: u64) -> Self {
-        let world = |worker| World::with(Config::new(worker, seed + u64::from(worker)), seed);
+        Self::with(seed, |config| config)
+    }
+
+    /// The same, with other settings.
+    pub(crate) fn with(seed: u64, set: impl Fn(Config) -> Config) -> Self {
+        let config = |worker| set(Config::new(worker, seed + u64::from(worker)));
+        let world = |worker| World::with(config(worker), seed);
         Self {
             worlds: [world(0), world(1)],
             ways: [Way::new(), Way::new()],

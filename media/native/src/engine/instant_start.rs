@@ -1,0 +1,152 @@
+//! Instant start: who joins is sent the pictures since the last keyframe, from the cache.
+//!
+//! A viewer who waits for a beginning of an encoding gets the last one that came, and all that followed,
+//! as fast as its way permits (`pacing`), until it has caught up with the others. The publisher hears nothing of it.
+//! Where the stream has temporal layers only the lowest is sent meanwhile: what is over by then need not be
+//! smooth, and is decoded the sooner. Timestamps are squeezed, so that the receiver does not stay behind
+//! (`rewrite`).
+//!
+//! Where that would take too long, because the last keyframe is far away or the way narrow, the publisher is
+//! asked for a keyframe, as ever. That this is the exception is the job of `refresh`.
+
+use super::Engine;
+use super::consumer::Reason;
+use super::encoding::Encoding;
+use super::history::Group;
+use super::pacing::{Cursor, Pacer, STEP_NS};
+use super::refresh::Patient;
+use super::rewrite::Squeeze;
+use super::table::ConsumerKey;
+
+/// A keyframe older than this is not begun with: all since then would have to be decoded.
+const AGE_NS_MAX: u64 = 9_000_000_000;
+
+/// Pictures that are decoded at most to catch up.
+const PICTURES_MAX: usize = 300;
+
+/// It takes no longer to catch up.
+const CATCH_UP_NS_MAX: u64 = 1_500_000_000;
+
+/// Who began so lately and may be sent more is given the higher encoding from the cache, too. Later it
+/// would see again what it has seen, and rather waits for the next keyframe.
+const CLIMB_NS: u64 = 4_000_000_000;
+
+/// How a viewer catches up from a keyframe of the past.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) group: Group,
+    pub(super) squeeze: Squeeze,
+    /// Only the lowest temporal layer is sent meanwhile.
+    pub(super) thin: bool,
+    /// Timestamp of the newest packet, and when it came.
+    pub(super) newest: (u32, u64),
+}
+
+impl Plan {
+    /// None if it would take too long at this pace, or packets are missing.
+    pub(super) fn of(encoding: &Encoding, now_ns: u64, pace_bps: u64) -> Option<Self> {
+        let group = encoding.history.group()?;
+        let newest = encoding.reception.as_ref()?.newest?;
+        let age_ns = now_ns.saturating_sub(group.received_ns);
+        if age_ns > AGE_NS_MAX {
+            return None;
+        }
+        let extent = encoding.history.extent(&encoding.cache, now_ns)?;
+        let thin = extent.base_pictures < extent.pictures;
+        let (bytes, pictures) = match thin {
+            true => (extent.base_bytes, extent.base_pictures),
+            false => (extent.bytes, extent.pictures),
+        };
+        let bits_e9 = bytes as u128 * 8 * 1_000_000_000;
+        // It goes on while the viewer catches up. What is short is mostly a keyframe, and no measure.
+        let flow_bps = bits_e9 / u128::from(age_ns.max(1_000_000_000));
+        let faster_bps = u128::from(pace_bps).checked_sub(flow_bps)?.max(1);
+        let takes_ns = bits_e9 / faster_bps;
+        if takes_ns > u128::from(CATCH_UP_NS_MAX) || pictures > PICTURES_MAX {
+            return None;
+        }
+        let ticks = takes_ns * u128::from(encoding.clock_rate) / 1_000_000_000;
+        Some(Self {
+            group,
+            squeeze: Squeeze::new(group.timestamp, newest.0, ticks as u32),
+            thin,
+            newest,
+        })
+    }
+}
+
+impl Engine {
+    /// A consumer waits for a beginning of an encoding, or of layers inside of it. It is given the last
+    /// one that came, or waits for the next one of itself if it has something to see; else the publisher is asked.
+    pub(super) fn begin_or_ask(&mut self, now_ns: u64, key: ConsumerKey, target: u8) {
+        let Some(consumer) = self.table.consumers.get(key) else {
+            return;
+        };
+        let producer_key = consumer.producer;
+        let Some(producer) = self.table.producers.get(producer_key) else {
+            return;
+        };
+        let is_live = |place: &u8| {
+            let state = producer.encodings.get(usize::from(*place));
+            state.is_some_and(|one| one.live)
+        };
+        let is_new = now_ns.saturating_sub(consumer.started_ns) < CLIMB_NS;
+        let limited = consumer.reason == Reason::Bandwidth;
+        let (joins, is_served) = match consumer.selection.current().filter(is_live) {
+            None => (true, self.start_from_past(now_ns, key, target)),
+            // The first climb is part of the start.
+            Some(current) if target > current && is_new => {
+                self.start_from_past(now_ns, key, target);
+                (true, true)
+            }
+            // On the way down its network has no time.
+            Some(current) => (false, target >= current || !limited),
+        };
+        if is_served && self.config.keyframe_interval_ns > 0 {
+            self.ask_patiently(now_ns, producer_key, target, Patient { viewers: 1, joins });
+        } else {
+            self.ask_keyframe(now_ns, producer_key, target);
+        }
+    }
+
+    /// Has a consumer that waits for `target` begin with the last keyframe that came; false if it can't.
+    ///
+    /// True, too, if all that is missing is that its transport can send: then it is tried again.
+    pub(super) fn start_from_past(&mut self, now_ns: u64, key: ConsumerKey, target: u8) -> bool {
+        if self.config.keyframe_interval_ns == 0 {
+            return false;
+        }
+        let Engine { table, timers, .. } = self;
+        let Some(consumer) = table.consumers.get_mut(key) else {
+            return false;
+        };
+        let (Some(producer), Some(transport)) = (
+            table.producers.get(consumer.producer),
+            table.transports.get_mut(consumer.transport),
+        ) else {
+            return false;
+        };
+        let Some(encoding) = producer.encodings.get(usize::from(target)) else {
+            return false;
+        };
+        if producer.row.paused || !encoding.live {
+            return false;
+        }
+        let pace_bps = Pacer::replay_bps(&transport.downlink.estimator);
+        let Some(plan) = Plan::of(encoding, now_ns, pace_bps) else {
+            return false;
+        };
+        if transport.media_remote().is_some() {
+            consumer.cursor = Some(Cursor {
+                encoding: target,
+                next: plan.group.first,
+                live: false,
+                is_replay: true,
+                since_ns: now_ns,
+            });
+            let at_ns = now_ns.max(transport.pacer.due_ns(STEP_NS));
+            transport.pacer.arm(timers, consumer.transport, at_ns);
+        }
+        true
+    }
+}

@@ -353,6 +353,7 @@ class _Server:
             telemetry=self._settings.measurements.telemetry,
             recorder_bytes=self._settings.measurements.recorder_mb * _MB,
             recorder_seconds=self._settings.measurements.recorder_seconds,
+            keyframe_interval_ms=self._settings.media.keyframe_interval_s * 1000,
         )
 
     def _room_settings(self) -> RoomSettings:

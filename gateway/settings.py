@@ -214,6 +214,13 @@ class Media:
         shown=",".join(CODECS),
         many=True,
     )
+    keyframe_interval_s: int = _whole(
+        4,
+        "While people join, publishers make keyframes so often; viewers begin with the last one."
+        " 0: each waits for its own.",
+        0,
+        8,
+    )
     plane_grace_s: int = _whole(
         120, "Seconds for which media goes on without the control process.", 1, _DAY_S
     )

@@ -69,6 +69,7 @@ def run_plane(
     telemetry: bool = True,
     recorder_bytes: int = 67108864,
     recorder_seconds: int = 30,
+    keyframe_interval_ms: int = 4000,
 ) -> Literal["quit", "signal", "grace"]:
     """Run a plane in this process until it ends, and say why it did. Holds no GIL.
 

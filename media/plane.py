@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-telemetry", action="store_true", help="do not measure streams")
     parser.add_argument("--recorder-bytes", type=int, default=64 * 1024 * 1024, metavar="N")
     parser.add_argument("--recorder-seconds", type=int, default=30, metavar="N")
+    parser.add_argument("--keyframe-interval-ms", type=int, default=4_000, metavar="N")
     parser.add_argument("--grace-ms", type=int, default=GRACE_MS, help="wait for a controller")
     return parser
 
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             telemetry=not options.no_telemetry,
             recorder_bytes=options.recorder_bytes,
             recorder_seconds=options.recorder_seconds,
+            keyframe_interval_ms=options.keyframe_interval_ms,
         )
     except (OSError, ValueError, OverflowError) as error:
         print(f"media.plane: {error}", file=sys.stderr)  # noqa: T201 - its one line

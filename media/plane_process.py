@@ -66,17 +66,21 @@ def plane_command(
     telemetry: bool = True,
     recorder_bytes: int = 64 * 1024 * 1024,
     recorder_seconds: int = 30,
+    keyframe_interval_ms: int = 4_000,
 ) -> list[str]:
     """Return the command that starts the native plane; `ports` is the first and the last UDP port.
 
     `grace_ms` is how long it waits for its first controller; `Hello` sets it anew. Each worker's
     flight recorder holds at most so many seconds in so many bytes; 0 bytes turn it off.
+    While people join, a publisher's last keyframe becomes no older than `keyframe_interval_ms`; 0 has
+    them wait for keyframes that are asked for.
     """
     command = [sys.executable, "-m", "media.plane", "--socket", os.fspath(socket_path)]
     command += ["--host", host, "--ports", f"{ports[0]}-{ports[1]}", "--workers", str(workers)]
     command += ["--version", version, "--grace-ms", str(grace_ms)]
     command += ["--recorder-bytes", str(recorder_bytes)]
     command += ["--recorder-seconds", str(recorder_seconds)]
+    command += ["--keyframe-interval-ms", str(keyframe_interval_ms)]
     return command if telemetry else [*command, "--no-telemetry"]
 
 

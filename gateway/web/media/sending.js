@@ -31,7 +31,7 @@ const CLIMB_MS = 400;
 const KEYFRAME_INTERVAL_MS = 3_000;
 
 /** After somebody came, others are expected for so long. */
-const AUDIENCE_MS = 30_000;
+const AUDIENCE_MS = 10_000;
 
 /** Have a sender make its next pictures whole. A browser that cannot do so leaves it. */
 async function makeKeyframes(sender) {

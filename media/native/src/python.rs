@@ -97,7 +97,7 @@ impl PyEngine {
 
 /// Runs a plane until it ends; says why it ended well. Blocks, without the GIL.
 #[pyfunction]
-#[pyo3(signature = (*, socket_path, host, ports, workers, version, grace_ms, telemetry = true, recorder_bytes = 67_108_864, recorder_seconds = 30))]
+#[pyo3(signature = (*, socket_path, host, ports, workers, version, grace_ms, telemetry = true, recorder_bytes = 67_108_864, recorder_seconds = 30, keyframe_interval_ms = 4_000))]
 #[allow(clippy::too_many_arguments)]
 fn run_plane(
     py: Python<'_>,
@@ -110,6 +110,7 @@ fn run_plane(
     telemetry: bool,
     recorder_bytes: usize,
     recorder_seconds: u32,
+    keyframe_interval_ms: u32,
 ) -> PyResult<&'static str> {
     let host: IpAddr = host
         .parse()
@@ -124,6 +125,7 @@ fn run_plane(
         telemetry,
         recorder_bytes,
         recorder_seconds,
+        keyframe_interval_ms,
     };
     match py.detach(|| crate::plane::run_plane(&config)) {
         Ok(Ended::Quit) => Ok("quit"),

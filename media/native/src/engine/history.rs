@@ -92,6 +92,13 @@ impl History {
         slot.filter(|pending| pending.sequence == sequence)
     }
 
+    /// Whether a packet is the first of its picture, as far as one can see.
+    pub(crate) fn begins_picture(&self, sequence: u64) -> bool {
+        let timestamp = |sequence| self.packet(sequence).map(|one| one.timestamp);
+        let before = sequence.checked_sub(1).and_then(timestamp);
+        before.is_none() || before != timestamp(sequence)
+    }
+
     /// What there is of the last group, if it is whole but for what may still be repaired.
     pub(crate) fn extent(&self, cache: &PacketCache, now_ns: u64) -> Option<Extent> {
         let group = self.group?;

@@ -10,8 +10,8 @@
 
 use super::Engine;
 use super::instant_start::Plan;
-use super::producer::Pending;
-use super::serve;
+use super::producer::{Pending, Producer};
+use super::serve::{self, MARKER};
 use super::table::{ConsumerKey, TransportKey};
 use super::timers::{Armed, Timer, Timers};
 use crate::bwe::Estimator;
@@ -32,6 +32,9 @@ pub(super) const WAIT_NS: u64 = 120_000_000;
 /// The pace for one of whose way nothing is known: most take more than this, and feedback tells the
 /// others apart within a tenth of a second.
 const UNKNOWN_BPS: u64 = 8_000_000;
+
+/// The packets of one picture come within this time, or not at all.
+const PICTURE_NS_MAX: u64 = 60_000_000;
 
 /// Packets of one piece: what fits the send buffer, and takes nobody else's time.
 const PIECE_MAX: usize = 32;
@@ -232,9 +235,13 @@ fn serve_piece(
     let estimator = &transport.downlink.estimator;
     let history = &encoding.history;
     let group = history.group().filter(|_| cursor.is_replay);
-    // A keyframe that came meanwhile: what lies before it needs nobody any more.
-    if let Some(group) = group.filter(|group| group.first > cursor.next) {
+    // A keyframe that came meanwhile: what lies before it needs nobody any more, but for a frame's rest.
+    let newer = group.filter(|group| group.first > cursor.next);
+    if let Some(group) = newer.filter(|_| history.begins_picture(cursor.next)) {
         cursor.next = group.first;
+    }
+    if begins && !begun && is_amid_picture(producer, consumer.selection.current(), now_ns) {
+        return false;
     }
     let mut plan = None;
     let pace_bps = if cursor.is_replay {
@@ -268,6 +275,10 @@ fn serve_piece(
     let mut batch = Vec::new();
     let newest = history.newest();
     while cursor.next <= newest && allowance > 0 && *left > 0 {
+        let is_over = newer.is_some_and(|group| group.first > cursor.next);
+        if is_over && !batch.is_empty() && history.begins_picture(cursor.next) {
+            break;
+        }
         let found = history.packet(cursor.next);
         let cached = encoding.cache.lookup(cursor.next, now_ns);
         cursor.next += 1;
@@ -297,6 +308,19 @@ fn serve_piece(
     }
     consumer.cursor = Some(cursor);
     cursor.live
+}
+
+/// Whether a viewer has had a part of a picture whose rest is still to come.
+fn is_amid_picture(producer: &Producer, current: Option<u8>, now_ns: u64) -> bool {
+    let state = current.and_then(|place| producer.encodings.get(usize::from(place)));
+    let Some(state) = state.filter(|one| one.live) else {
+        return false;
+    };
+    let newest = state.cache.lookup(state.history.newest(), now_ns);
+    newest.is_some_and(|packet| {
+        let ends = packet.data.get(1).is_some_and(|byte| byte & MARKER != 0);
+        !ends && now_ns.saturating_sub(packet.received_ns) < PICTURE_NS_MAX
+    })
 }
 
 #[cfg(test)]

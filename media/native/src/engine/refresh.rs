@@ -11,7 +11,7 @@ use super::table::ProducerKey;
 use super::timers::{Armed, Timer};
 
 /// For so long after somebody came, others are expected.
-pub(super) const AUDIENCE_NS: u64 = 30_000_000_000;
+pub(super) const AUDIENCE_NS: u64 = 10_000_000_000;
 
 /// Marks beside an encoding what a mirror asks for patiently, and that it is for those who joined.
 const PATIENT: u8 = 0x80;

@@ -69,6 +69,8 @@ pub struct PlaneConfig {
     pub recorder_bytes: usize,
     /// How far back recordings reach at most, in seconds.
     pub recorder_seconds: u32,
+    /// How old the last keyframe may become while people join, in ms; 0 turns instant start off.
+    pub keyframe_interval_ms: u32,
 }
 
 /// Why a plane could not start, or ended before its time.
@@ -152,6 +154,7 @@ pub fn run_plane(config: &PlaneConfig) -> Result<Ended, PlaneError> {
         engine.telemetry = config.telemetry;
         engine.recorder_bytes = config.recorder_bytes;
         engine.recorder_seconds = config.recorder_seconds;
+        engine.keyframe_interval_ns = u64::from(config.keyframe_interval_ms) * 1_000_000;
         let (notices, waker) = (Arc::clone(&notices), Arc::clone(&waker));
         workers.push(Worker::spawn(engine, seat, socket, clock, notices, waker)?);
     }

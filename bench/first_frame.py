@@ -4,7 +4,8 @@
 
 From the moment when the page sends `join` on its WebSocket to its first decoded frame
 (`requestVideoFrameCallback`), on loopback, with the host's three layers live. Beside the times
-stands how often the host was asked for a keyframe meanwhile, by the room's log. Chromium and the
+stands how often the host was asked for a keyframe meanwhile, by the room's log, and when
+the median viewer had got how far. Chromium and the
 server go before other work of the machine where they may (root).
 """
 

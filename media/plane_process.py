@@ -72,8 +72,8 @@ def plane_command(
 
     `grace_ms` is how long it waits for its first controller; `Hello` sets it anew. Each worker's
     flight recorder holds at most so many seconds in so many bytes; 0 bytes turn it off.
-    While people join, a publisher's last keyframe becomes no older than `keyframe_interval_ms`; 0 has
-    them wait for keyframes that are asked for.
+    While people join, a publisher's last keyframe gets no older than `keyframe_interval_ms`; 0 has
+    each wait for one that is asked for.
     """
     command = [sys.executable, "-m", "media.plane", "--socket", os.fspath(socket_path)]
     command += ["--host", host, "--ports", f"{ports[0]}-{ports[1]}", "--workers", str(workers)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -20,7 +19,7 @@ BEHIND_MS_MAX = 250
 ASKED = """async () => {
   const { send } = await reprise.stats();
   const streams = send.filter(({ type }) => type === 'outbound-rtp');
-  return streams.reduce((total, { pliCount, firCount }) => total + (pliCount ?? 0) + (firCount ?? 0), 0);
+  return streams.reduce((total, { pliCount = 0, firCount = 0 }) => total + pliCount + firCount, 0);
 }"""
 
 BUFFERED = """async () => {

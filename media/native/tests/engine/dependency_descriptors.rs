@@ -136,7 +136,7 @@ impl Av1 {
     }
 
     fn of(mime_type: &'static str) -> Self {
-        let mut world = World::new();
+        let mut world = World::without_instant_start();
         let publisher = world.join("send", Direction::Send);
         let mut row = rows::video("p", "send", &[(None, Some(10)), (None, Some(20))]);
         row.codecs[0].mime_type = mime_type.into();

@@ -14,7 +14,7 @@ use super::producer::{Pending, Producer};
 use super::serve::{self, MARKER};
 use super::table::{ConsumerKey, TransportKey};
 use super::timers::{Armed, Timer, Timers};
-use crate::bwe::Estimator;
+use crate::bwe::{Estimator, Limit};
 
 /// Between two pieces.
 pub(super) const STEP_NS: u64 = 5_000_000;
@@ -81,6 +81,11 @@ impl Cursor {
     }
 }
 
+/// Whether the way was ever seen to be full.
+fn has_found_limit(estimator: &Estimator) -> bool {
+    estimator.over_ns().is_some() || estimator.limit() != Limit::Delay
+}
+
 /// The pace of one viewer's transport.
 #[derive(Debug, Default)]
 pub(crate) struct Pacer {
@@ -97,7 +102,7 @@ impl Pacer {
     /// Bits a second that media may be sent with; None: there is no bound.
     #[inline]
     pub(super) fn pace_bps(estimator: &Estimator) -> Option<u64> {
-        if !estimator.has_found_limit() {
+        if !has_found_limit(estimator) {
             return None;
         }
         estimator.bitrate_bps().map(|bps| bps * FACTOR_HALVES / 2)
@@ -108,7 +113,7 @@ impl Pacer {
         let known_bps = estimator
             .bitrate_bps()
             .map_or(0, |bps| bps * FACTOR_HALVES / 2);
-        match estimator.has_found_limit() {
+        match has_found_limit(estimator) {
             true => known_bps,
             false => known_bps.max(UNKNOWN_BPS),
         }

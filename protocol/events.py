@@ -412,6 +412,8 @@ class ConsumerLayersChanged(_Event, frozen=True, kw_only=True, omit_defaults=Tru
     temporal_layer: int | None
     reason: str | None = None
     """Why, as the notice `LayersChanged` has it."""
+    keyframe_age_ns: int | None = None
+    """It began with a keyframe out of the plane's cache, which had come so long before."""
 
 
 class ConsumerScored(_Event, frozen=True, kw_only=True):

@@ -117,6 +117,8 @@ class LayersChanged(_Notice, frozen=True, kw_only=True, omit_defaults=True):
     temporal_layer: int | None
     reason: str | None = None
     """`preferred` (all that is wanted), `bandwidth`, `publisher`, `paused` or `transport`."""
+    keyframe_age_ns: int | None = None
+    """It began with a keyframe out of the cache, which had come so long before."""
 
 
 class BandwidthEstimated(_Notice, frozen=True, kw_only=True, omit_defaults=True):

@@ -184,7 +184,11 @@ def _layers(value: Any, about: str) -> str:
     if value.spatial_layer is None:
         return f"Nothing is sent by {about} now{because}"
     temporal = "" if value.temporal_layer is None else f", temporal layer {value.temporal_layer}"
-    return f"Spatial layer {value.spatial_layer}{temporal} is sent by {about} now{because}"
+    age_ns = getattr(value, "keyframe_age_ns", None)
+    begun = (
+        "" if age_ns is None else f", from a keyframe on that had come {age_ns / 1e9:.1f} s before"
+    )
+    return f"Spatial layer {value.spatial_layer}{temporal} is sent by {about} now{begun}{because}"
 
 
 _LIMITS = {

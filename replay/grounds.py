@@ -47,6 +47,10 @@ def grounds(reader: LogReader, history: History, envelope: Envelope) -> str | No
     wanted = consumer.preferred_spatial_layer
     limit = "its viewer set no limit" if wanted is None else f"its viewer wants at most {wanted}"
     before = consumer.spatial_layer
+    if event.keyframe_age_ns is not None:
+        return (
+            f"the last keyframe of layer {layer} was in the cache, and all that followed; {limit}"
+        )
     if before is None:
         return f"a keyframe of layer {layer} came, with which it can begin; {limit}"
     if layer > before:

@@ -87,6 +87,7 @@ def _decide(state: ConsumerState, message: Any, _context: Context) -> Decision |
                 spatial_layer=message.spatial_layer,
                 temporal_layer=message.temporal_layer,
                 reason=message.reason,
+                keyframe_age_ns=message.keyframe_age_ns,
             )
             return Decision((changed,))
         case ConsumerScore(score=score, producer_score=producer_score):

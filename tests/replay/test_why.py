@@ -265,14 +265,21 @@ def test_layers_are_told_with_their_grounds(tmp_path):
     producer = session.states[f"consumer/{consumer}"].row.producer
     told = []
 
-    def layer(spatial, said, reason=None):
+    def layer(spatial, said, reason=None, age_ns=None):
         shown = LayersChanged(
-            consumer=consumer, spatial_layer=spatial, temporal_layer=None, reason=reason
+            consumer=consumer,
+            spatial_layer=spatial,
+            temporal_layer=None,
+            reason=reason,
+            keyframe_age_ns=age_ns,
         )
         session.to_consumer(consumer, shown)
         told.append((session.position, said))
 
     layer(0, "a keyframe of layer 0 came, with which it can begin; its viewer set no limit")
+    past = "the last keyframe of layer 1 was in the cache, and all that followed"
+    layer(1, f"{past}; its viewer set no limit", age_ns=1_260_000_000)
+    begun = session.position
     layer(2, "a keyframe of the higher layer 2 came; its viewer set no limit")
     session.to_producer(producer, ProducerScore(producer=producer, scores=(10, 8, 0)))
     layer(1, "layer 2 does not flow any more, and a keyframe of layer 1 came; scores (10, 8, 0)")
@@ -296,6 +303,7 @@ def test_layers_are_told_with_their_grounds(tmp_path):
         assert run.json("why", "lobby", position)["grounds"] == said
         assert f"Grounds: {said}" in run.text("why", "lobby", position)
     assert run.json("why", "lobby", 2)["grounds"] is None
+    assert ", from a keyframe on that had come 1.3 s before" in run.text("why", "lobby", begun)
 
 
 def test_a_fall_for_want_of_bandwidth_is_told_with_the_estimate(tmp_path):

@@ -207,7 +207,14 @@ impl Consumer {
     }
 
     /// Tells control of the layers if it does not know.
-    pub(crate) fn tell_layers(&mut self, layers: Option<(u8, Option<u8>)>, notices: &mut Notices) {
+    ///
+    /// `keyframe_age_ns`: how old the keyframe was that it began with, if it came out of the cache.
+    pub(crate) fn tell_layers(
+        &mut self,
+        layers: Option<(u8, Option<u8>)>,
+        keyframe_age_ns: Option<u64>,
+        notices: &mut Notices,
+    ) {
         if self.told == layers {
             return;
         }
@@ -217,6 +224,7 @@ impl Consumer {
             spatial_layer: layers.map(|(spatial, _)| u32::from(spatial)),
             temporal_layer: layers.and_then(|(_, temporal)| temporal).map(u32::from),
             reason: Some(self.reason.word().to_owned()),
+            keyframe_age_ns,
         });
     }
 

@@ -356,7 +356,7 @@ impl Engine {
             };
             if consumer.is_video() && consumer.selection.current().is_some() {
                 let layers = consumer.layers_sent(now_ns, producer);
-                consumer.tell_layers(layers, notices);
+                consumer.tell_layers(layers, None, notices);
             }
         }
     }

@@ -115,7 +115,7 @@ impl Engine {
         consumer.cut = false;
         if consumer.is_video() {
             consumer.reason = reason;
-            consumer.tell_layers(None, &mut self.notices);
+            consumer.tell_layers(None, None, &mut self.notices);
         }
     }
 

@@ -478,7 +478,8 @@ impl Work<'_> {
         consumer.filter.begin();
         if consumer.is_video() {
             let layers = consumer.layers_sent(self.now_ns, self.producer);
-            consumer.tell_layers(layers, notices);
+            let age_ns = plan.map(|one| self.now_ns.saturating_sub(one.group.received_ns));
+            consumer.tell_layers(layers, age_ns, notices);
         }
     }
 

@@ -110,6 +110,9 @@ pub enum Notice {
         /// Why, see [`crate::engine::Reason`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// It began with a keyframe out of the cache, which had come so long before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keyframe_age_ns: Option<u64>,
     },
     /// What the way to a viewer takes, where it decides about layers.
     BandwidthEstimated {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use _native::codec::vp8::Descriptor;
 use _native::engine::Config;
+use _native::wire::notices::Notice;
 use _native::wire::orders::{Order, SetConsumer, SetProducer};
 
 use crate::forwarding::{room, room_with, viewer};
@@ -62,6 +63,18 @@ fn numbers(peer: &Peer) -> Vec<u64> {
     peer.media(5000).iter().map(number).collect()
 }
 
+/// Who began with a keyframe out of the cache, and how old that was.
+fn keyframe_age_ns(notice: &Notice) -> Option<(&str, u64)> {
+    match notice {
+        Notice::LayersChanged {
+            consumer,
+            keyframe_age_ns: Some(age_ns),
+            ..
+        } => Some((consumer, age_ns / FRAME * FRAME)),
+        _ => None,
+    }
+}
+
 /// Asserts that a viewer got all from `first` to the newest, in order and without a gap.
 fn assert_whole(world: &World, place: usize, first: u64) {
     let peer = &world.peers[place];
@@ -83,6 +96,8 @@ fn who_joins_in_the_midst_gets_the_last_keyframe_and_all_since() {
     assert_whole(&world, peer, first);
     let received = world.peers[peer].media(5000);
     assert!(received[0].at_ns <= joined_ns + 5 * MS);
+    let told: Vec<_> = world.notices.iter().filter_map(keyframe_age_ns).collect();
+    assert_eq!(told, [("c1", 46 * FRAME)], "control is told of it");
     // 102 packets, and what came meanwhile, at 8 Mbit/s.
     let behind: Vec<_> = received.iter().take(100).collect();
     let took_ns = behind[99].at_ns - joined_ns;

@@ -190,6 +190,7 @@ fn viewers_start_with_a_keyframe_though_none_is_at_home() {
         spatial_layer: Some(0),
         temporal_layer: None,
         reason: Some("preferred".into()),
+        keyframe_age_ns: None,
     }));
 }
 

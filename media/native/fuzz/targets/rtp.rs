@@ -30,6 +30,7 @@ const FIELDS: ViewerFields<'static> = ViewerFields {
     mid: b"mid",
     transport_cc: 4,
     abs_send_time: 5,
+    descriptor: None,
 };
 
 fuzz_target!(|data: &[u8]| {
@@ -47,9 +48,18 @@ fuzz_target!(|data: &[u8]| {
 
 fn forward(packet: &RtpPacket<'_>, values: &HeaderExtensions<'_>) {
     let prepared = PreparedPacket::new(packet, &INCOMING, &FORMAT).expect("all types are mapped");
+    // Every other packet's dependency descriptor is replaced.
+    let other: Option<Vec<u8>> = prepared
+        .descriptor()
+        .filter(|_| packet.header.sequence_number & 1 == 1)
+        .map(|value| value.iter().map(|byte| !byte).collect());
+    let fields = ViewerFields {
+        descriptor: other.as_deref(),
+        ..FIELDS
+    };
     let mut out = [0; 4_096];
     let header_len = prepared
-        .write_header(&FIELDS, &mut out)
+        .write_header(&fields, &mut out)
         .expect("there is room");
     assert!(header_len <= HEADER_LEN_MAX);
     let sent_data = [&out[..header_len], prepared.payload()].concat();
@@ -60,12 +70,14 @@ fn forward(packet: &RtpPacket<'_>, values: &HeaderExtensions<'_>) {
     assert_eq!(sent_values.mid, Some("mid"));
     assert_eq!(sent_values.transport_cc, Some(FIELDS.transport_cc));
     assert_eq!(sent_values.abs_send_time, Some(FIELDS.abs_send_time));
+    let expected = fields.descriptor.or(prepared.descriptor());
+    assert_eq!(sent_values.dependency_descriptor, expected);
     assert_eq!((sent_values.rid, sent_values.repaired_rid), (None, None));
     if sent_values.audio_level.is_some() {
         assert_eq!(sent_values.audio_level, values.audio_level);
     }
     let (rtx_header_len, rtx_len) = prepared
-        .write_rtx(&FIELDS, 9, packet.header.sequence_number, &mut out)
+        .write_rtx(&fields, 9, packet.header.sequence_number, &mut out)
         .expect("there is room");
     assert_eq!(rtx_header_len, header_len);
     let rtx = RtpPacket::parse(&out[..rtx_len]).expect("what we send is RTP");

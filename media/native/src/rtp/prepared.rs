@@ -166,7 +166,10 @@ impl<'a> PreparedPacket<'a> {
                 passed[kind as usize] = outgoing.id(kind).map(|id| (id, value));
             }
         }
-        self.descriptor = passed[ExtensionKind::DependencyDescriptor as usize].take();
+        // An empty one says nothing, and the one-byte form can't hold it.
+        self.descriptor = passed[ExtensionKind::DependencyDescriptor as usize]
+            .take()
+            .filter(|(_, value)| !value.is_empty());
         let passed = passed.into_iter().flatten();
         let transport_cc = outgoing.id(ExtensionKind::TransportCc);
         let abs_send_time = outgoing.id(ExtensionKind::AbsSendTime);

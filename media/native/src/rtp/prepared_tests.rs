@@ -104,6 +104,17 @@ fn a_viewer_gets_its_own_fields_and_the_shared_extensions() {
 }
 
 #[test]
+fn an_empty_dependency_descriptor_is_left_out_and_the_packet_sent() {
+    let data = packet(&[(5, &[0x83]), (6, &[])], b"x");
+    let format = outgoing(12);
+    let sent = forward(&data, &format, &fields(b"3"));
+    let sent = RtpPacket::parse(&sent).unwrap();
+    let values = HeaderExtensions::read(&sent, format.extensions());
+    assert_eq!(values.dependency_descriptor, None);
+    assert_eq!((values.mid, sent.payload()), (Some("3"), &b"x"[..]));
+}
+
+#[test]
 fn long_values_and_high_ids_ask_for_the_two_byte_form() {
     let descriptor = [7; 40];
     let data = packet(&[(6, &descriptor)], b"x");

@@ -293,6 +293,11 @@ fn serve_piece(
             batch.push(*pending);
         }
     }
+    if batch.is_empty() && cursor.next <= newest {
+        // Others of its transport have had what may be sent now.
+        consumer.cursor = Some(cursor);
+        return false;
+    }
     serve::serve_past(engine, key, &batch, plan, segments_max);
     let Some(consumer) = engine.table.consumers.get_mut(key) else {
         return true;

@@ -155,6 +155,21 @@ fn a_thousand_who_join_in_a_second_cost_no_request() {
 }
 
 #[test]
+fn two_streams_of_one_viewer_share_its_pace_and_both_begin_from_the_cache() {
+    let mut world = stream(45);
+    let asked = world.peers[0].plis(1111);
+    let peer = join(&mut world, 1);
+    let beside = rows::view("c1-beside", "recv1", "p", 6000);
+    world.order(Order::SetConsumer(beside));
+    frames(&mut world, 30, false);
+    assert_eq!(world.peers[0].plis(1111), asked);
+    let first = numbers(&world.peers[1])[0];
+    assert_whole(&world, peer, first);
+    let count = world.peers[peer].media(5000).len();
+    assert_eq!(world.peers[peer].media(6000).len(), count);
+}
+
+#[test]
 fn a_keyframe_too_far_away_is_asked_for_once() {
     let mut world = stream(10);
     // Some 10 s at 30 frames a second.

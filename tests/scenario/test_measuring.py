@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import trio
 
+from load.media import media_loop
 from protocol.notices import ConsumerFrozen, Recording, Telemetry
 from protocol.orders import FreezeRecorder
 from replay.export import pcapng
@@ -91,8 +92,10 @@ async def test_series_tell_what_was_sent_received_and_lost(bench: Bench, tmp_pat
 
 
 async def test_a_viewer_that_gets_nothing_is_said_to_be_frozen(bench: Bench) -> None:
-    sender, consumable = await bench.publish(await bench.transport("up", "send"), "video/VP8")
-    sender.loop = msgspec.structs.replace(sender.loop, frames=sender.loop.frames[1:])
+    loop = media_loop("video/VP8")
+    loop = msgspec.structs.replace(loop, frames=loop.frames[1:])  # never a keyframe
+    up = await bench.transport("up", "send")
+    _sender, consumable = await bench.publish(up, "video/VP8", loop=loop)
     _receiver, row = bench.consume(await bench.transport("down", "recv"), consumable)
     await bench.hear(ConsumerFrozen(consumer=row.consumer, frozen=True))
 

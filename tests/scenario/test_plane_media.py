@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import trio
 
-from load.media import CodecName, media_loop
+from load.media import CodecName, MediaLoop, media_loop
 from load.parameters import publisher_parameters, viewer_capabilities
 from load.receiver import StreamReceiver
 from load.sender import StreamSender
@@ -133,9 +133,14 @@ class Bench:
         return made
 
     async def publish(
-        self, transport: WebRtcTransport, codec: CodecName, name: str = "p"
+        self,
+        transport: WebRtcTransport,
+        codec: CodecName,
+        name: str = "p",
+        *,
+        loop: MediaLoop | None = None,
     ) -> tuple[StreamSender, RtpParameters]:
-        loop = media_loop(codec)
+        loop = loop or media_loop(codec)
         parameters = publisher_parameters(ROUTER, codec, mid=name)
         negotiated = negotiate_producer(loop.kind, parameters, ROUTER)
         assert isinstance(negotiated, ProducerNegotiation)
@@ -261,18 +266,16 @@ async def test_what_a_publisher_sends_reaches_a_viewer(bench: Bench, codec: Code
 
 
 async def test_a_consumer_that_resumes_begins_with_a_keyframe_and_no_gap(bench: Bench) -> None:
-    sender, consumable = await bench.publish(await bench.transport("up", "send"), "video/VP8")
+    _sender, consumable = await bench.publish(await bench.transport("up", "send"), "video/VP8")
     receiver, row = bench.consume(await bench.transport("down", "recv"), consumable)
     await receiver.wait_keyframes(1)
     await receiver.wait_packets(20)
     bench.plane.submit([_paused(row, True)])
     await bench.plane.describe()
-    keyframes, asked = receiver.keyframes, sender.keyframe_requests
-    # A keyframe may have been asked for a moment ago: the next may take a second.
+    keyframes = receiver.keyframes
     bench.plane.submit([_paused(row, False)])
     await receiver.wait_keyframes(keyframes + 1)
     await receiver.wait_packets(receiver.packets + 20)
-    assert sender.keyframe_requests > asked
     assert receiver.gaps == 0
 
 

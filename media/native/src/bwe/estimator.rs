@@ -327,6 +327,12 @@ impl Estimator {
         }
     }
 
+    /// Whether the way was ever seen to be full: without that, the estimate is a guess that nobody
+    /// has put to the test.
+    pub fn has_found_limit(&self) -> bool {
+        self.over_ns.is_some() || self.limit() != Limit::Delay
+    }
+
     /// When queues were last seen to grow.
     pub fn over_ns(&self) -> Option<u64> {
         self.over_ns

@@ -14,7 +14,7 @@ use super::producer::{Pending, Producer};
 use super::serve::{self, MARKER};
 use super::table::{ConsumerKey, TransportKey};
 use super::timers::{Armed, Timer, Timers};
-use crate::bwe::{Estimator, Limit};
+use crate::bwe::Estimator;
 
 /// Between two pieces.
 pub(super) const STEP_NS: u64 = 5_000_000;
@@ -81,11 +81,6 @@ impl Cursor {
     }
 }
 
-/// Whether the way was ever seen to be full.
-fn has_found_limit(estimator: &Estimator) -> bool {
-    estimator.over_ns().is_some() || estimator.limit() != Limit::Delay
-}
-
 /// The pace of one viewer's transport.
 #[derive(Debug, Default)]
 pub(crate) struct Pacer {
@@ -102,18 +97,20 @@ impl Pacer {
     /// Bits a second that media may be sent with; None: there is no bound.
     #[inline]
     pub(super) fn pace_bps(estimator: &Estimator) -> Option<u64> {
-        if !has_found_limit(estimator) {
+        if !estimator.has_found_limit() {
             return None;
         }
+        Self::multiple_bps(estimator)
+    }
+
+    fn multiple_bps(estimator: &Estimator) -> Option<u64> {
         estimator.bitrate_bps().map(|bps| bps * FACTOR_HALVES / 2)
     }
 
     /// Bits a second for what nobody waits for in real time: there is always a bound.
     pub(super) fn replay_bps(estimator: &Estimator) -> u64 {
-        let known_bps = estimator
-            .bitrate_bps()
-            .map_or(0, |bps| bps * FACTOR_HALVES / 2);
-        match has_found_limit(estimator) {
+        let known_bps = Self::multiple_bps(estimator).unwrap_or(0);
+        match estimator.has_found_limit() {
             true => known_bps,
             false => known_bps.max(UNKNOWN_BPS),
         }

@@ -40,6 +40,8 @@ pub(super) struct Plan {
     pub(super) thin: bool,
     /// Timestamp of the newest packet, and when it came.
     pub(super) newest: (u32, u64),
+    /// Of all packets since, whatever is sent of them.
+    pub(super) bytes: usize,
 }
 
 impl Plan {
@@ -71,6 +73,7 @@ impl Plan {
             squeeze: Squeeze::new(group.timestamp, newest.0, ticks as u32),
             thin,
             newest,
+            bytes: extent.bytes,
         })
     }
 }

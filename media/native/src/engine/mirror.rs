@@ -448,13 +448,10 @@ fn feed_past(
             continue;
         }
         let plan = Plan::of(encoding, now_ns, u64::MAX / 2);
-        let extent = encoding.history.extent(&encoding.cache, now_ns);
+        let plan = plan.filter(|plan| plan.bytes <= PAST_BYTES_MAX);
         let (Some(plan), Some(ssrc)) = (plan, encoding.ssrc()) else {
             continue;
         };
-        if extent.is_none_or(|one| one.bytes > PAST_BYTES_MAX) {
-            continue;
-        }
         for sequence in plan.group.first..=encoding.history.newest() {
             if let Some(cached) = encoding.cache.lookup(sequence, now_ns) {
                 let record = Record::Packet {

@@ -6,7 +6,7 @@ use super::encoding::Encoding;
 use super::error::DropReason;
 use super::forward;
 use super::mirror::{self, FedPacket};
-use super::producer::{CodecEntry, Pending};
+use super::producer::{CodecEntry, Pending, Producer};
 use super::routes::{Label, Route, StreamKind, Unrouted};
 use super::rtcp_out;
 use super::table::{ProducerKey, TransportKey};
@@ -338,17 +338,7 @@ pub(super) fn store_fed(
     packet: &FedPacket<'_>,
 ) -> Result<(), DropReason> {
     let producer = engine.table.producers.get_mut(key).expect("looked up");
-    let encoding = &mut producer.encodings[usize::from(packet.encoding)];
-    let facts = Facts::of(
-        packet.data,
-        &producer.codecs,
-        &producer.extensions,
-        &mut encoding.layers,
-    )?;
-    let cache = &mut encoding.cache;
-    let len = packet.data.len();
-    cache.reserve(len)[..len].copy_from_slice(packet.data);
-    cache.commit(packet.sequence, len, packet.received_ns);
+    let facts = cache_fed(producer, packet)?;
     settle(
         engine,
         now_ns,
@@ -366,19 +356,9 @@ pub(super) fn store_past(
 ) -> Result<(), DropReason> {
     let packets_max = engine.config.limits.cache_packets_max;
     let producer = engine.table.producers.get_mut(key).expect("looked up");
+    let facts = cache_fed(producer, packet)?;
     let is_video = producer.is_video();
     let encoding = &mut producer.encodings[usize::from(packet.encoding)];
-    let facts = Facts::of(
-        packet.data,
-        &producer.codecs,
-        &producer.extensions,
-        &mut encoding.layers,
-    )?;
-    let len = packet.data.len();
-    encoding.cache.reserve(len)[..len].copy_from_slice(packet.data);
-    encoding
-        .cache
-        .commit(packet.sequence, len, packet.received_ns);
     let reception = encoding.reception.as_mut().expect("its SSRC was set");
     if packet.sequence > reception.highest {
         reception.highest = packet.sequence;
@@ -401,6 +381,22 @@ pub(super) fn store_past(
             .record(pending, facts.is_key_frame, packets_max);
     }
     Ok(())
+}
+
+/// Puts a packet that another worker received into the cache of its encoding.
+fn cache_fed(producer: &mut Producer, packet: &FedPacket<'_>) -> Result<Facts, DropReason> {
+    let encoding = &mut producer.encodings[usize::from(packet.encoding)];
+    let facts = Facts::of(
+        packet.data,
+        &producer.codecs,
+        &producer.extensions,
+        &mut encoding.layers,
+    )?;
+    let cache = &mut encoding.cache;
+    let len = packet.data.len();
+    cache.reserve(len)[..len].copy_from_slice(packet.data);
+    cache.commit(packet.sequence, len, packet.received_ns);
+    Ok(facts)
 }
 
 /// What a packet's bytes say.
@@ -451,9 +447,7 @@ impl Facts {
             audio_level: values.audio_level,
         })
     }
-}
 
-impl Facts {
     fn pending(&self, encoding: u8, sequence: u64, received_ns: u64, key_picture: bool) -> Pending {
         Pending {
             encoding,

@@ -15,8 +15,10 @@ pub const SPATIAL_LAYERS_MAX: usize = 4;
 
 const TEMPORAL_LAYERS_MAX: u8 = 8;
 
-/// Bits of the mandatory fields and the five flags behind them.
-const FLAGS_END: usize = 29;
+/// Bits of the mandatory fields.
+pub(super) const MANDATORY: usize = 24;
+/// Behind the five flags that follow them.
+pub(super) const FLAGS_END: usize = MANDATORY + 5;
 
 /// What the descriptor of one packet says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +146,7 @@ impl DependencyDescriptor {
             structure: None,
             active_decode_targets: None,
         };
-        let mut bits = Bits::at(value, 24);
+        let mut bits = Bits::at(value, MANDATORY);
         if value.len() == 3 || bits.read(1)? == 0 {
             return Some((descriptor, FLAGS_END));
         }

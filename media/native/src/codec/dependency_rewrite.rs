@@ -6,7 +6,9 @@
 //! layers it is sent, so that it waits for no others. Frame differences and chains are distances: they
 //! stay what they are, for a switch begins with a keyframe. Everything else is copied bit by bit.
 
-use super::dependency_descriptor::{Bits, DependencyDescriptor, TEMPLATES_MAX};
+use super::dependency_descriptor::{
+    Bits, DependencyDescriptor, FLAGS_END, MANDATORY, TEMPLATES_MAX,
+};
 
 /// Bytes that an extension's value can have (RFC 8285, 4.3).
 pub const VALUE_LEN_MAX: usize = 255;
@@ -14,13 +16,9 @@ pub const VALUE_LEN_MAX: usize = 255;
 /// Bytes that a descriptor grows by at most: flags, a bit mask of 32.
 pub const GROWTH_MAX: usize = 5;
 
-/// Bits of the mandatory fields.
-const MANDATORY: usize = 24;
 /// Where `template_dependency_structure_present_flag` and `active_decode_targets_present_flag` are.
 const STRUCTURE_FLAG: usize = MANDATORY;
 const ACTIVE_FLAG: usize = MANDATORY + 1;
-/// Behind the five flags.
-const FLAGS_END: usize = MANDATORY + 5;
 
 /// Decode targets that a viewer is sent, a bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,9 @@
 use super::extension_block::{BlockWriter, fits_one_byte};
 use super::header::HEADER_LEN_MIN;
 use super::{ExtensionKind, ExtensionMap, RtpPacket};
+use crate::codec::dependency_rewrite::{
+    GROWTH_MAX as DESCRIPTOR_GROWTH_MAX, VALUE_LEN_MAX as DESCRIPTOR_LEN_MAX,
+};
 
 /// Longest header that `PreparedPacket` writes. Extensions that would exceed it are left out.
 pub const HEADER_LEN_MAX: usize = 512;
@@ -22,15 +25,9 @@ pub const MID_LEN_MAX: usize = 16;
 /// Bytes of a template before its extension block: the fixed header and 15 CSRCs.
 const BLOCK_START_MAX: usize = HEADER_LEN_MIN + 15 * 4;
 
-/// Longest dependency descriptor.
-const DESCRIPTOR_LEN_MAX: usize = 255;
-
 /// Room for a template: what `HEADER_LEN_MAX` leaves when the longest descriptor and mid follow, with
 /// the elements' heads and padding.
 const TEMPLATE_LEN_MAX: usize = HEADER_LEN_MAX - (DESCRIPTOR_LEN_MAX + 2) - (MID_LEN_MAX + 2) - 3;
-
-/// What a viewer's dependency descriptor may be longer by.
-const DESCRIPTOR_GROWTH_MAX: usize = 5;
 
 /// How packets look on the viewers' side: payload types and extension ids. All consumers that
 /// negotiated alike share one.

@@ -163,6 +163,9 @@ class Tab:
 
     def assert_sounds(self) -> None:
         """After a tap, sound is heard: Chromium measures no level while it is off."""
+        # Pictures may come before there is sound to be offered.
+        tap, sound = "document.querySelector('#tap')", "document.querySelector('#sound')"
+        self.wait(f"!{tap}.hidden || (!{sound}.hidden && {sound}.classList.contains('is-on'))")
         if self.page.is_visible("#tap"):
             self.page.click("#tap")
         self.wait("probe.now.audioLevel > 0.01")

@@ -122,6 +122,7 @@ def _delivery(parts: Sequence[Delivery], latency: Latencies, viewers: int) -> De
     expected = sum(part.expected for part in parts)
     bitrate_bps = sum(part.bitrate_bps for part in parts)
     return Delivery(
+        began_s=max(part.began_s for part in parts),
         seconds=max(part.seconds for part in parts),
         packets=total("packets"),
         expected=expected,
@@ -130,6 +131,7 @@ def _delivery(parts: Sequence[Delivery], latency: Latencies, viewers: int) -> De
         recovered=total("recovered"),
         nacked=total("nacked"),
         plis=total("plis"),
+        past=total("past"),
         frames=total("frames"),
         freezes=total("freezes"),
         freeze_s=sum(part.freeze_s for part in parts),

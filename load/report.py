@@ -56,6 +56,8 @@ class Joins(Struct, frozen=True, kw_only=True):
 class Delivery(Struct, frozen=True, kw_only=True):
     """What viewers received in a time."""
 
+    began_s: float
+    """When that time began, from the begin of the run."""
     seconds: float
     packets: int
     expected: int
@@ -67,6 +69,9 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """By retransmission; they count as packets, not as lost."""
     nacked: int
     plis: int
+    past: int
+    """Packets of the past, which newcomers and those who climb a layer are given, stamped too long
+    ago to tell a latency."""
     frames: int
     """Of video, that could be decoded."""
     freezes: int
@@ -202,7 +207,7 @@ def report_of(options: LoadOptions, record: Record) -> Report:
             left=record.viewers_left,
             lost=record.losses.total(),
             at_end=record.viewers_now,
-            seconds=0.0 if first is None else first.at_s,
+            seconds=record.joined_at_s or 0.0,
             join_ms=distribution(join_ms),
             first_keyframe_ms=distribution(keyframe_ms),
             failures=dict(record.failures),
@@ -305,6 +310,7 @@ def _delivery(first: Sample | None, last: Sample | None, latency: Latencies) -> 
     bitrate_bps = 8 * delta["payload_bytes"] / seconds if seconds else 0.0
     viewers = 0 if last is None else last.joined
     return Delivery(
+        began_s=0.0 if first is None else first.at_s,
         seconds=seconds,
         packets=delta["packets"],
         expected=delta["expected"],
@@ -313,6 +319,7 @@ def _delivery(first: Sample | None, last: Sample | None, latency: Latencies) -> 
         recovered=delta["recovered"],
         nacked=delta["nacked"],
         plis=delta["plis"],
+        past=delta["past"],
         frames=_video_frames(last) - _video_frames(first),
         freezes=delta["freezes"],
         freeze_s=delta["freeze_ns"] / 1e9,

@@ -33,6 +33,7 @@ class ReceiveCounts(Struct, frozen=True, kw_only=True):
     freeze_ns: int = 0
     first_packet_ns: int = 0
     first_keyframe_ns: int = 0
+    past: int = 0
     stamped: int = 0
     latency_sum_ns: int = 0
     latency_max_ns: int = 0
@@ -98,6 +99,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     totals: Totals = Totals()
     video_streams: int = 0
     frozen: int = 0
+    behind: int = 0
     video_latency: Summary = Summary()
     audio_latency: Summary = Summary()
     foreign_stamps: int = 0

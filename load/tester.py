@@ -28,6 +28,8 @@ FILES_BESIDES = 64
 SAMPLE_INTERVAL_S = 1.0
 LAG_INTERVAL_S = 0.05
 LEAVE_S = 15.0
+CATCH_UP_MAX_S = 5.0
+"""The steady time begins at the latest so long after all have joined."""
 
 
 class Sample(Struct, frozen=True, kw_only=True):
@@ -62,7 +64,10 @@ class Record:
         self.losses: Counter[str] = Counter()
         """Seats that were lost later, by reason."""
         self.samples: list[Sample] = []
+        self.joined_at_s: float | None = None
+        """When the last viewer had its seat, from the begin of the run."""
         self.steady_from: Sample | None = None
+        """When all had caught up besides."""
         self.latencies_before: Latencies = Latencies()
         """Up to the steady time."""
         self.latencies: Latencies = Latencies()
@@ -82,6 +87,7 @@ class Tester:
         self._mass = mass
         self._signaling = signaling
         self._stop = trio.Event()
+        self._caught_up = trio.Event()
         self._joined_at: dict[int, int] = {}
         """When clients that wait for their first keyframe began to join."""
         self._seats: list[Seat] = []
@@ -125,6 +131,9 @@ class Tester:
         sampling = trio.CancelScope()
         seats.start_soon(self._sample_always, sampling)
         await self._unless_stopped(functools.partial(self._come, seats))
+        self.record.joined_at_s = trio.current_time() - self._began_s
+        with trio.move_on_after(CATCH_UP_MAX_S):
+            await self._unless_stopped(self._caught_up.wait)
         self._begin_steady()
         churning = trio.CancelScope()
         if self.options.churn_per_s > 0:
@@ -251,7 +260,9 @@ class Tester:
         with scope:
             while True:
                 await trio.sleep(SAMPLE_INTERVAL_S)
-                self._sample()
+                sample = self._sample()
+                if self.record.joined_at_s is not None and sample.snapshot.behind == 0:
+                    self._caught_up.set()
 
     def _sample(self) -> Sample:
         usage = resource.getrusage(resource.RUSAGE_SELF)

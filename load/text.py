@@ -35,6 +35,7 @@ def progress_line(record: Record, options: LoadOptions) -> str:
         else "",
         f"{video.freezes} freezes",
         f"{snapshot.frozen} frozen" if snapshot.frozen else "",
+        f"{snapshot.behind} catching up" if snapshot.behind else "",
     ]
     return "  ".join(part for part in parts if part)
 
@@ -119,6 +120,7 @@ def _delivery(title: str, delivery: Delivery) -> list[str]:
             f"{delivery.freeze_s:.1f} s in all; {delivery.frozen_at_end} frozen at the end"
         ),
         f"  latency     {_distribution(delivery.latency_ms)}",
+        *([f"  past        {delivery.past:,} packets out of caches"] if delivery.past else []),
     ]
 
 

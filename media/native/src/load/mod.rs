@@ -4,6 +4,7 @@
 //! publish and receive. [`driver::LoadPlane`] runs one on a thread with a UDP socket for each
 //! client. Signaling and DTLS handshakes are the business of whoever holds the plane.
 
+mod catching_up;
 pub mod client;
 pub mod driver;
 pub mod frames;

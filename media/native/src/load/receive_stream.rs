@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
+use super::catching_up::CatchingUp;
 use super::frames::{FrameCounts, FrameFeed, FramePart};
 use super::stamp::Stamp;
 use crate::codec::{Codec, inspect};
@@ -69,7 +70,9 @@ pub struct ReceiveCounts {
     pub first_packet_ns: u64,
     /// When the first keyframe was whole; 0: none was.
     pub first_keyframe_ns: u64,
-    /// Packets that bore a stamp.
+    /// Packets that bore a stamp, of the past that a newcomer is given: see `CatchingUp`.
+    pub past: u64,
+    /// Packets that bore a stamp and were live.
     pub stamped: u64,
     /// Sum of their one-way latencies, in ns.
     pub latency_sum_ns: u64,
@@ -93,6 +96,7 @@ impl ReceiveCounts {
         self.frames_dropped += other.frames_dropped;
         self.freezes += other.freezes;
         self.freeze_ns += other.freeze_ns;
+        self.past += other.past;
         self.stamped += other.stamped;
         self.latency_sum_ns += other.latency_sum_ns;
         self.latency_max_ns = self.latency_max_ns.max(other.latency_max_ns);
@@ -167,6 +171,7 @@ pub struct ReceiveStream {
     detector: Option<LossDetector>,
     statistics: ReceiverStatistics,
     feed: Option<FrameFeed>,
+    catching_up: CatchingUp,
     counts: ReceiveCounts,
     /// When to look next at whether a keyframe is needed.
     look_ns: u64,
@@ -191,6 +196,7 @@ impl ReceiveStream {
             detector: (is_video || parameters.nack).then(LossDetector::new),
             statistics: ReceiverStatistics::new(parameters.ssrc, parameters.clock_rate),
             feed: is_video.then(FrameFeed::default),
+            catching_up: CatchingUp::new(now_ns),
             counts: ReceiveCounts::default(),
             look_ns: now_ns + PLI_INTERVAL_NS,
             last_pli_ns: None,
@@ -204,7 +210,7 @@ impl ReceiveStream {
     }
 
     /// Takes a packet; returns its one-way latency in ns and the origin of its stamp, if it bears
-    /// one and had not come before. Below zero, the latency counts as zero: clocks are not exact.
+    /// one, had not come before and is live. Below zero, the latency counts as zero: clocks are not exact.
     pub fn handle(&mut self, packet: &Arrived<'_>) -> Option<(u64, u32)> {
         let sequence = self.unwrapper.unwrap(packet.sequence_number);
         if !packet.retransmitted {
@@ -218,6 +224,7 @@ impl ReceiveStream {
             self.counts.duplicates += 1;
             return None;
         }
+        let in_order = self.range.is_none_or(|(_, highest)| sequence > highest);
         let (first, highest) = self.range.unwrap_or((sequence, sequence));
         self.range = Some((first.min(sequence), highest.max(sequence)));
         let counts = &mut self.counts;
@@ -242,6 +249,15 @@ impl ReceiveStream {
         }
         let stamp = Stamp::find(self.parameters.codec, packet.payload)?;
         let latency_ns = packet.unix_ns.saturating_sub(stamp.unix_ns);
+        let catching_up = &mut self.catching_up;
+        let live = match in_order {
+            true => catching_up.is_live(packet.now_ns, stamp.unix_ns, latency_ns),
+            false => !catching_up.is_behind(),
+        };
+        if !live {
+            self.counts.past += 1;
+            return None;
+        }
         self.counts.stamped += 1;
         self.counts.latency_sum_ns += latency_ns;
         self.counts.latency_max_ns = self.counts.latency_max_ns.max(latency_ns);
@@ -319,6 +335,11 @@ impl ReceiveStream {
     /// Interarrival jitter, in ns.
     pub fn jitter_ns(&self) -> u64 {
         u64::from(self.statistics.jitter()) * 1_000_000_000 / u64::from(self.parameters.clock_rate)
+    }
+
+    /// Whether it is given the past now.
+    pub fn is_behind(&self) -> bool {
+        self.catching_up.is_behind()
     }
 
     /// Whether its picture stands still now.

@@ -99,6 +99,8 @@ pub struct Snapshot {
     pub video_streams: u64,
     /// See `video_streams`.
     pub frozen: u64,
+    /// Received streams that are given the past, until they have caught up.
+    pub behind: u64,
     /// One-way latency of video packets since the last snapshot.
     pub video_latency: Summary,
     /// One-way latency of audio packets since the last snapshot.

@@ -240,12 +240,13 @@ impl Swarm {
     /// Counts now; latencies are those since the last call.
     pub fn snapshot(&mut self, now_ns: u64) -> Snapshot {
         let mut totals = self.gone;
-        let (mut video_streams, mut frozen) = (0, 0);
+        let (mut video_streams, mut frozen, mut behind) = (0, 0, 0);
         for client in self.clients.values() {
             add_counts(&mut totals, client);
             for receiver in client.receivers() {
                 video_streams += u64::from(receiver.parameters().codec.needs_keyframe());
                 frozen += u64::from(receiver.is_frozen(now_ns));
+                behind += u64::from(receiver.is_behind());
             }
         }
         let snapshot = Snapshot {
@@ -254,6 +255,7 @@ impl Swarm {
             totals,
             video_streams,
             frozen,
+            behind,
             video_latency: self.shared.video_latency.summary(),
             audio_latency: self.shared.audio_latency.summary(),
             foreign_stamps: self.shared.foreign_stamps,

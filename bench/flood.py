@@ -11,14 +11,11 @@ from __future__ import annotations
 import argparse
 import os
 import socket
-import tempfile
 import threading
 import time
-from pathlib import Path
 
-from bench.crowd import Router
-from bench.forwarding import EDGE_S, Sampler, run_load, started_at
-from tests.support.serving import Server
+from bench.load_runs import RAMP_PER_S, on_cores, report_of, router, start_load
+from bench.sampler import sampling
 
 BURST = 20
 """Datagrams that are sent between two looks at the clock."""
@@ -70,28 +67,16 @@ class Flood(threading.Thread):
 def measure(kind: str, datagram: bytes, viewers: int, rate: int, duration_s: int) -> str:
     """Flood a fresh router while so many viewers watch; a line about it."""
     cores = sorted(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory(prefix="flood-") as directory:
-        where = Path(directory)
-        options = ["--host=127.0.0.1", "--workers=1", f"--peers-per-room-max={viewers + 9}"]
-        options += [f"--sockets-max={viewers + 99}", f"--sockets-per-address-max={viewers + 99}"]
-        server = Server(where / "data", where, options=options)
-        os.sched_setaffinity(0, cores[:1])
-        try:
-            server.start()
-            os.sched_setaffinity(0, cores[-1:])
-            sampler = Sampler(Router(server))
+    load = (f"--viewers={viewers}", f"--duration={duration_s}s")
+    load += (f"--ramp={max(1, viewers // RAMP_PER_S)}s",)
+    with router(cores[:1], workers=1, viewers=viewers) as server, sampling(server) as sampler:
+        with on_cores(cores[-1:]):
             flood = Flood(server.rtc_port, datagram, rate)
-            sampler.start()
             flood.start()
-            report = run_load(server.signaling_url, viewers, duration_s)
-            flood.end()
-            sampler.end()
-        finally:
-            server.close()
-            os.sched_setaffinity(0, cores)
+        report = report_of(start_load(server.signaling_url, *load, cores=cores[-1:]))
+        flood.end()
     steady = report["steady"]
-    begun_s = started_at(report) + report["joins"]["seconds"]
-    used = sampler.between(begun_s + EDGE_S + 1, begun_s + steady["seconds"] - EDGE_S)
+    used = sampler.steady(report)
     latency = steady["latency_ms"]
     return (
         f"{kind}: {report['joins']['joined']} joined, the router used"

@@ -28,58 +28,19 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
-import threading
 import time
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from bench.crowd import Router, Usage
+from bench.crowd import Router
 from bench.forwarding_page import write_page
+from bench.load_runs import RAMP_PER_S, Figures, median, report_of, router, start_load
 from bench.most import search, told
-from tests.support.serving import ROOT, Server
-
-LOAD_ROOT = ROOT
-"""Where `reprise load` is run from."""
+from bench.sampler import sampling
+from tests.support.serving import ROOT
 
 MANIFEST = ROOT / "media" / "native" / "Cargo.toml"
-SAMPLE_S = 0.25
-RAMP_PER_S = 100
 SIMULCAST_BPS = 2_240_000
 """Of all layers, so that the largest has what a publisher without layers sends."""
-EDGE_S = 0.5
-"""Left out at both ends of the time in which all watch."""
-
-Figures = dict[str, Any]
-
-
-class Sampler(threading.Thread):
-    """Notes what the router's processes have used, a few times a second."""
-
-    def __init__(self, router: Router) -> None:
-        super().__init__(daemon=True)
-        self._router = router
-        self._ended = threading.Event()
-        self.samples: list[tuple[float, dict[str, Usage]]] = []
-
-    def run(self) -> None:
-        """Sample until told to end."""
-        while not self._ended.wait(SAMPLE_S):
-            self.samples.append((time.time(), self._router.usage()))
-
-    def end(self) -> None:
-        """End."""
-        self._ended.set()
-        self.join()
-
-    def between(self, start_s: float, end_s: float) -> Figures:
-        """CPU seconds a second of each process, and the memory at the end."""
-        inside = [sample for sample in self.samples if start_s <= sample[0] <= end_s]
-        (first_s, first), (last_s, last) = inside[0], inside[-1]
-        took_s = last_s - first_s
-        cpu = {name: (last[name].cpu_s - first[name].cpu_s) / took_s for name in last}
-        return {"cpu": cpu, "rss_kb": {name: usage.rss_kb for name, usage in last.items()}}
 
 
 def floor_command() -> list[str]:
@@ -106,31 +67,16 @@ def measure_router(
     viewers: int, workers: int, duration_s: int, cores: list[int], *, simulcast: bool = False
 ) -> Figures:
     """Let so many viewers watch through a fresh router."""
-    with tempfile.TemporaryDirectory(prefix="forwarding-") as directory:
-        where = Path(directory)
-        options = [
-            "--host=127.0.0.1",
-            f"--workers={workers}",
-            f"--peers-per-room-max={viewers + 9}",
-        ]
-        options += [f"--sockets-max={viewers + 99}", f"--sockets-per-address-max={viewers + 99}"]
-        server = Server(where / "data", where, options=options)
-        os.sched_setaffinity(0, cores[:1])
-        try:
-            server.start()
-            os.sched_setaffinity(0, cores[-1:])
-            time.sleep(1)
-            idle = Router(server).usage()
-            sampler = Sampler(Router(server))
-            sampler.start()
-            report = run_load(server.signaling_url, viewers, duration_s, simulcast=simulcast)
-            sampler.end()
-        finally:
-            server.close()
-            os.sched_setaffinity(0, cores)
+    load = [f"--viewers={viewers}", f"--duration={duration_s}s"]
+    load += [f"--ramp={max(1, viewers // RAMP_PER_S)}s"]
+    load += ["--simulcast", f"--bitrate={SIMULCAST_BPS}"] if simulcast else []
+    with router(cores[:1], workers=workers, viewers=viewers) as server:
+        time.sleep(1)
+        idle = Router(server).usage()
+        with sampling(server) as sampler:
+            report = report_of(start_load(server.signaling_url, *load, cores=cores[-1:]))
     steady = report["steady"]
-    begun_s = started_at(report) + report["joins"]["seconds"]
-    used = sampler.between(begun_s + EDGE_S + 1, begun_s + steady["seconds"] - EDGE_S)
+    used = sampler.steady(report)
     packets_per_s = steady["packets_per_s"]
     cost_us = {name: cpu / packets_per_s * 1e6 for name, cpu in used["cpu"].items()}
     idle_kb = sum(usage.rss_kb for usage in idle.values())
@@ -157,37 +103,6 @@ def measure_router(
         "tool_media_core": report["tool"]["media_cpu"],
         "tool_waited": report["tool"]["media_cpu_wait"],
         "tool_warnings": report["tool"]["warnings"],
-    }
-
-
-def started_at(report: Figures) -> float:
-    """When the load began, in Unix seconds."""
-    return datetime.fromisoformat(report["started_at"]).timestamp()
-
-
-def run_load(url: str, viewers: int, duration_s: int, *, simulcast: bool = False) -> Figures:
-    """Run `reprise load` to its end; its report."""
-    command = [sys.executable, "-O", "-m", "gateway.cli", "load", url, "--json", "--quiet"]
-    options = [f"--viewers={viewers}", f"--duration={duration_s}s"]
-    options += [f"--ramp={max(1, viewers // RAMP_PER_S)}s"]
-    options += ["--simulcast", f"--bitrate={SIMULCAST_BPS}"] if simulcast else []
-    ended = subprocess.run(
-        [*command, *options], cwd=LOAD_ROOT, capture_output=True, text=True, check=False
-    )
-    if ended.returncode != 0:
-        raise SystemExit(f"reprise load failed: {ended.stderr.strip()}")
-    report: Figures = json.loads(ended.stdout)
-    return report
-
-
-def median(rounds: list[Figures]) -> Figures:
-    """The median of each figure, and what was the same or can't be ordered as it was last."""
-    numbers = (int, float)
-    return {
-        name: statistics.median(one[name] for one in rounds)
-        if isinstance(value, numbers)
-        else value
-        for name, value in rounds[-1].items()
     }
 
 

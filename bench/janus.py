@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 
 from bench.janus_process import enter_network, janus, why_not
-from bench.load_runs import Figures, report_of, router, start_load
+from bench.load_runs import Figures, median, report_of, router, start_load
 from bench.machine import machine
 from bench.page import rounds_of, table, write_section
 
@@ -63,14 +62,6 @@ def measure(name: str, viewers: int, duration_s: int) -> Figures:
         "loss": steady["loss"],
         "kb_per_viewer": used["memory_kb_per_viewer"] or 0.0,
         "load": os.getloadavg()[0],
-    }
-
-
-def median(rounds: list[Figures]) -> Figures:
-    """Of each number; words as they were last."""
-    return {
-        name: value if isinstance(value, str) else statistics.median(one[name] for one in rounds)
-        for name, value in rounds[-1].items()
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ Figures = dict[str, Any]
 
 LOAD = (sys.executable, "-O", "-m", "gateway.cli", "load")
 TIMEOUT_S = 180.0
+RAMP_PER_S = 100
+"""Viewers that come in a second."""
 
 
 @contextlib.contextmanager
@@ -70,3 +73,13 @@ def report_of(run: subprocess.Popen[str]) -> Figures:
         raise SystemExit(f"reprise load failed: {err.strip()}")
     report: Figures = json.loads(out)
     return report
+
+
+def median(rounds: Sequence[Figures]) -> Figures:
+    """The median of each number over the rounds; of the rest what was last."""
+    return {
+        name: statistics.median(one[name] for one in rounds)
+        if isinstance(value, int | float)
+        else value
+        for name, value in rounds[-1].items()
+    }

@@ -1,51 +1,65 @@
-"""What the disk and SQLite take for themselves: the floor under durable appends.
+"""The least that forwarding could cost: a plain loop that encrypts and sends (`examples/floor.rs`).
 
-The rows of the event log in its own schema, a hundred to a transaction, `executemany` and COMMIT
-with synchronous=FULL, and nothing else: no hashing, no heads file, no tasks, no threads. A store
-that acknowledges each append of a hundred actors cannot be much faster, whatever the disk does.
+What it says of the machine is what the benches hold the router against.
 """
 
+from __future__ import annotations
+
+import json
 import os
-import sqlite3
-import tempfile
-import time
+import statistics
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
-from replay.store.sqlite_file import connect_writer
+from bench.load_runs import Figures
+from tests.support.serving import ROOT
 
-WARM_ENVELOPES = 60_000
-"""Written beforehand, so that the write-ahead log has its size and is written over."""
-_SQL = (
-    "INSERT INTO envelope (room_id, position, at_ns, actor, kind, type, version, cause,"
-    " correlation, data, entropy, hash) VALUES (1,?,?,?,?,?,?,?,?,?,?,?)"
-)
+MANIFEST = ROOT / "media" / "native" / "Cargo.toml"
+Command = list[str]
 
 
-def floor(scratch, draft, *, group: int, seconds: float) -> float:
-    """Rows a second."""
-    with tempfile.TemporaryDirectory(dir=scratch) as directory:
-        connection = connect_writer(Path(directory) / "events.sqlite3", may_create=True)
-        assert connection is not None
-        connection.execute("INSERT INTO room VALUES (1, 'room', 0, x'00', 0, 0, 0, 0, 1)")
-        _commit(connection, draft, 0, WARM_ENVELOPES)
-        position = begin = WARM_ENVELOPES
-        started = time.perf_counter()
-        while time.perf_counter() - started < seconds:
-            _commit(connection, draft, position, group)
-            position += group
-        elapsed = time.perf_counter() - started
-        connection.close()
-    return (position - begin) / elapsed
+def build() -> Command:
+    """Build it, and give the command that runs it."""
+    cargo = ["cargo", "build", "--quiet", "--release", "--example", "floor"]
+    subprocess.run([*cargo, f"--manifest-path={MANIFEST}"], check=True)
+    target = Path(os.environ.get("CARGO_TARGET_DIR", MANIFEST.parent / "target"))
+    return [str(target / "release" / "examples" / "floor")]
 
 
-def _commit(connection: sqlite3.Connection, draft, position: int, count: int) -> None:
-    rows = [
-        (
-            position + n + 1, draft.at_ns, draft.actor, draft.kind, draft.type, draft.version,
-            draft.cause, draft.correlation, draft.data, draft.entropy, os.urandom(32),
-        )
-        for n in range(count)
-    ]  # fmt: skip
-    connection.execute("BEGIN IMMEDIATE")
-    connection.executemany(_SQL, rows)
-    connection.execute("COMMIT")
+def measure(command: Command, viewers: int, duration_s: int, cores: Sequence[int]) -> Figures:
+    """Let it send to so many sockets, from the first core to the last."""
+    return _figures(_started(command, viewers, duration_s, cores))
+
+
+def times_of_two_cores(command: Command, viewers: int, duration_s: int, rounds: int) -> float:
+    """How much more the machine itself does with two cores than with one, at most 2.
+
+    One loop with its readers on one core, then one on each core at once: what a packet costs
+    alone, by what it costs beside another. Cores share caches, memory and often more than that.
+    """
+    first, second = sorted(os.sched_getaffinity(0))[:2]
+    times = []
+    for _ in range(rounds):
+        alone = measure(command, viewers, duration_s, (first,))["cost_us"]
+        runs = [_started(command, viewers, duration_s, (core,)) for core in (first, second)]
+        both = statistics.mean(_figures(run)["cost_us"] for run in runs)
+        times.append(2 * alone / both)
+    return statistics.median(times)
+
+
+def _started(
+    command: Command, viewers: int, duration_s: int, cores: Sequence[int]
+) -> subprocess.Popen[str]:
+    pinned = ["taskset", "-c", str(cores[0]), *command]
+    return subprocess.Popen(
+        [*pinned, str(viewers), str(duration_s), str(cores[-1])], stdout=subprocess.PIPE, text=True
+    )
+
+
+def _figures(run: subprocess.Popen[str]) -> Figures:
+    out, _ = run.communicate()
+    if run.returncode != 0:
+        raise SystemExit("the floor failed")
+    figures: Figures = json.loads(out.splitlines()[-1])
+    return figures

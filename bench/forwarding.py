@@ -26,41 +26,18 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
-from pathlib import Path
 
+from bench import floor
 from bench.crowd import Router
 from bench.forwarding_page import write_page
 from bench.load_runs import RAMP_PER_S, Figures, median, report_of, router, start_load
 from bench.most import search, told
 from bench.sampler import sampling
-from tests.support.serving import ROOT
 
-MANIFEST = ROOT / "media" / "native" / "Cargo.toml"
 SIMULCAST_BPS = 2_240_000
 """Of all layers, so that the largest has what a publisher without layers sends."""
-
-
-def floor_command() -> list[str]:
-    """Build the floor, and give the command that runs it."""
-    command = ["cargo", "build", "--quiet", "--release", "--example", "floor"]
-    subprocess.run([*command, f"--manifest-path={MANIFEST}"], check=True)
-    target = Path(os.environ.get("CARGO_TARGET_DIR", MANIFEST.parent / "target"))
-    return [str(target / "release" / "examples" / "floor")]
-
-
-def measure_floor(command: list[str], viewers: int, duration_s: int, cores: list[int]) -> Figures:
-    """Let the plain loop send to so many sockets."""
-    sent = subprocess.run(
-        ["taskset", "-c", str(cores[0]), *command, str(viewers), str(duration_s), str(cores[-1])],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    figures: Figures = json.loads(sent.stdout.splitlines()[-1])
-    return figures
 
 
 def measure_router(
@@ -109,7 +86,7 @@ def measure_router(
 def measure(levels: list[int], rounds: int, duration_s: int) -> list[Figures]:
     """Floor and router for each number of viewers; 500 with two workers and simulcast as well."""
     cores = sorted(os.sched_getaffinity(0))
-    floor = floor_command()
+    command = floor.build()
     rows = []
     settings = [(viewers, 1, False) for viewers in levels]
     settings += [(viewers, 2, False) for viewers in levels if viewers == 500]
@@ -118,7 +95,7 @@ def measure(levels: list[int], rounds: int, duration_s: int) -> list[Figures]:
         floors, routers = [], []
         kind = f"{viewers} viewers, {workers} workers{', simulcast' if simulcast else ''}"
         for number in range(rounds):
-            floors.append(measure_floor(floor, viewers, duration_s, cores))
+            floors.append(floor.measure(command, viewers, duration_s, cores))
             routers.append(measure_router(viewers, workers, duration_s, cores, simulcast=simulcast))
             last = routers[-1]
             print(
@@ -138,8 +115,8 @@ def measure(levels: list[int], rounds: int, duration_s: int) -> list[Figures]:
         for name in ("latency_p50_ms", "latency_p99_ms", "latency_max_ms"):
             row[f"floor_{name}"] = floor_row[name]
         row["ratio"] = statistics.median(
-            router["cost_us"] / floor["cost_us"]
-            for router, floor in zip(routers, floors, strict=True)
+            router["cost_us"] / least["cost_us"]
+            for router, least in zip(routers, floors, strict=True)
         )
         rows.append(row)
     return rows

@@ -90,4 +90,6 @@ def test_the_table_says_how_many_times_one_core(monkeypatch: pytest.MonkeyPatch)
     carrying(500, monkeypatch)
     one = two_cores.run(ONE, 400, 6)
     two = two_cores.run(TWO, 500, 6)
-    assert "| two cores, rooms spread | 115,000 | 1.25 | 500 |" in section([(ONE, one), (TWO, two)])
+    text = section([(ONE, one), (TWO, two)], 1.9)
+    assert "| two cores, rooms spread | 115,000 | 1.25 | 500 |" in text
+    assert "carries 1.90 times" in text

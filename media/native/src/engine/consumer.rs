@@ -168,7 +168,10 @@ impl Consumer {
     pub(crate) fn hurry_down(&mut self, now_ns: u64, target: Option<u8>, producer: &Producer) {
         let current = self.selection.current();
         self.cut = false;
-        let (spatial, temporal) = self.wanted;
+        let (spatial, mut temporal) = self.wanted;
+        if self.catches_up() {
+            temporal = 0;
+        }
         let lower = current.zip(target).filter(|(now, then)| then < now);
         let Some((current, _)) = lower.filter(|_| self.reason == Reason::Bandwidth) else {
             self.filter.aim(spatial, temporal);
@@ -179,6 +182,41 @@ impl Consumer {
         let state = producer.encodings.get(usize::from(current));
         let least_bps = state.map_or(0, |one| one.rates.bitrate_bps(now_ns, ALL, 0, false));
         self.cut = self.ask_at_ns.is_some() || least_bps > 2 * granted_bps;
+    }
+
+    /// Whether its viewer has a picture that lives, or had one until it was cut off.
+    pub(crate) fn has_picture(&self, producer: &Producer) -> bool {
+        let is_live = |place: u8| {
+            let state = producer.encodings.get(usize::from(place));
+            state.is_some_and(|one| one.live)
+        };
+        match self.selection.current() {
+            Some(place) => is_live(place),
+            None => self.is_cut_off(),
+        }
+    }
+
+    /// Whether its encoding was ended on the way down, and nothing has begun since.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.selection.current().is_none() && self.told.is_some()
+    }
+
+    /// Whether it is to be sent less than it is, for its bandwidth, and a keyframe is needed for it.
+    pub(crate) fn must_go_down(&self, now_ns: u64, target: u8, producer: &Producer) -> bool {
+        let is_lower = match self.selection.current() {
+            Some(current) if current == target => {
+                let sent = self.layers_sent(now_ns, producer);
+                sent.is_some_and(|(spatial, _)| self.filter.target_spatial() < spatial)
+            }
+            Some(current) => target < current,
+            None => false,
+        };
+        is_lower && self.reason == Reason::Bandwidth
+    }
+
+    /// Whether it began with a keyframe of the past and has not caught up yet.
+    pub(crate) fn catches_up(&self) -> bool {
+        self.cursor.is_some_and(|one| one.is_replay && !one.live)
     }
 
     /// Whether it went down from this encoding, or is cut off from it on the way down.

@@ -83,6 +83,11 @@ impl LayerFilter {
         (self.spatial, self.temporal)
     }
 
+    /// The highest spatial layer that is aimed at.
+    pub(crate) fn target_spatial(&self) -> u8 {
+        self.target_spatial
+    }
+
     /// Wants other layers; they come as soon as they can.
     pub(crate) fn aim(&mut self, spatial: u8, temporal: u8) {
         (self.target_spatial, self.target_temporal) = (spatial, temporal);

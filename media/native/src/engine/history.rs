@@ -68,6 +68,22 @@ impl History {
                 timestamp: pending.timestamp,
                 received_ns: pending.received_ns,
             });
+            self.note_key_picture(pending);
+        }
+    }
+
+    /// What came of a keyframe before its first packet did was not known to belong to one.
+    fn note_key_picture(&mut self, first: Pending) {
+        for sequence in first.sequence + 1..=self.newest {
+            let place = self.place(sequence);
+            let later = self.slots[place].as_mut();
+            let Some(later) = later.filter(|one| one.sequence == sequence) else {
+                continue;
+            };
+            if later.timestamp != first.timestamp {
+                return;
+            }
+            later.key_picture = true;
         }
     }
 

@@ -10,10 +10,11 @@
 //! asked for a keyframe, as ever. That this is the exception is the job of `refresh`.
 
 use super::Engine;
-use super::consumer::Reason;
+use super::consumer::Consumer;
 use super::encoding::Encoding;
 use super::history::Group;
 use super::pacing::{Cursor, Pacer, STEP_NS};
+use super::producer::Producer;
 use super::refresh::Patient;
 use super::rewrite::Squeeze;
 use super::table::ConsumerKey;
@@ -27,9 +28,14 @@ const PICTURES_MAX: usize = 300;
 /// It takes no longer to catch up.
 const CATCH_UP_NS_MAX: u64 = 1_500_000_000;
 
-/// Who began so lately and may be sent more is given the higher encoding from the cache, too. Later it
-/// would see again what it has seen, and rather waits for the next keyframe.
-const CLIMB_NS: u64 = 4_000_000_000;
+/// Who has a picture would see again, in the new layer, what it has seen. So it begins with a keyframe of
+/// the past only if that is as young as this, or if it has itself begun so lately, and catches up within
+/// [`SWITCH_NS_MAX`]. Otherwise it stays where it is until the next keyframe.
+const FRESH_NS: u64 = 200_000_000;
+const BEGUN_NS: u64 = 600_000_000;
+
+/// See [`FRESH_NS`].
+const SWITCH_NS_MAX: u64 = 300_000_000;
 
 /// How a viewer catches up from a keyframe of the past.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +48,7 @@ pub(super) struct Plan {
     pub(super) newest: (u32, u64),
     /// Of all packets since, whatever is sent of them.
     pub(super) bytes: usize,
+    takes_ns: u64,
 }
 
 impl Plan {
@@ -74,7 +81,24 @@ impl Plan {
             thin,
             newest,
             bytes: extent.bytes,
+            takes_ns: takes_ns as u64,
         })
+    }
+
+    /// None, too, if a viewer would see again at length what it has seen.
+    pub(super) fn for_viewer(
+        consumer: &Consumer,
+        producer: &Producer,
+        encoding: &Encoding,
+        now_ns: u64,
+        pace_bps: u64,
+    ) -> Option<Self> {
+        let plan = Self::of(encoding, now_ns, pace_bps)?;
+        let is_within = |since_ns: u64, ns: u64| now_ns.saturating_sub(since_ns) <= ns;
+        let is_hardly_seen =
+            is_within(plan.group.received_ns, FRESH_NS) || is_within(consumer.started_ns, BEGUN_NS);
+        let is_switch = consumer.has_picture(producer);
+        (!is_switch || (is_hardly_seen && plan.takes_ns <= SWITCH_NS_MAX)).then_some(plan)
     }
 }
 
@@ -89,32 +113,24 @@ impl Engine {
         let Some(producer) = self.table.producers.get(producer_key) else {
             return;
         };
-        let is_live = |place: &u8| {
-            let state = producer.encodings.get(usize::from(*place));
-            state.is_some_and(|one| one.live)
-        };
-        let is_new = now_ns.saturating_sub(consumer.started_ns) < CLIMB_NS;
-        let limited = consumer.reason == Reason::Bandwidth;
-        let (joins, is_served) = match consumer.selection.current().filter(is_live) {
-            None => (true, self.start_from_past(now_ns, key, target)),
-            // The first climb is part of the start.
-            Some(current) if target > current && is_new => {
-                self.start_from_past(now_ns, key, target);
-                (true, true)
+        let joins = !consumer.has_picture(producer);
+        let is_urgent = consumer.is_cut_off() || consumer.must_go_down(now_ns, target, producer);
+        let began = !is_urgent && self.start_from_past(now_ns, key, target);
+        match self.config.keyframe_interval_ns > 0 && !is_urgent {
+            // Of those who come there will be others, and who has a picture waits for the next keyframe.
+            true if joins == began => {
+                let who = Patient { viewers: 1, joins };
+                self.ask_patiently(now_ns, producer_key, target, who);
             }
-            // On the way down its network has no time.
-            Some(current) => (false, target >= current || !limited),
-        };
-        if is_served && self.config.keyframe_interval_ns > 0 {
-            self.ask_patiently(now_ns, producer_key, target, Patient { viewers: 1, joins });
-        } else {
-            self.ask_keyframe(now_ns, producer_key, target);
+            true if began => {}
+            _ => self.ask_keyframe(now_ns, producer_key, target),
         }
     }
 
     /// Has a consumer that waits for `target` begin with the last keyframe that came; false if it can't.
     ///
-    /// True, too, if all that is missing is that its transport can send: then it is tried again.
+    /// True, too, if all that is missing is that its transport can send: then it is tried again. False
+    /// while it is behind in what it sees, and would miss the rest of that.
     pub(super) fn start_from_past(&mut self, now_ns: u64, key: ConsumerKey, target: u8) -> bool {
         if self.config.keyframe_interval_ns == 0 {
             return false;
@@ -135,8 +151,14 @@ impl Engine {
         if producer.row.paused || !encoding.live {
             return false;
         }
+        let current = consumer.selection.current();
+        let is_behind = |cursor: &Cursor| !cursor.live && Some(cursor.encoding) == current;
+        if consumer.cursor.as_ref().is_some_and(is_behind) {
+            return false;
+        }
         let pace_bps = Pacer::replay_bps(&transport.downlink.estimator);
-        let Some(plan) = Plan::of(encoding, now_ns, pace_bps) else {
+        let plan = Plan::for_viewer(consumer, producer, encoding, now_ns, pace_bps);
+        let Some(plan) = plan else {
             return false;
         };
         if transport.media_remote().is_some() {

@@ -144,11 +144,18 @@ fn arm(engine: &mut Engine, now_ns: u64, key: ProducerKey) {
 
 /// A viewer of a mirror is to see an encoding: it must be fed from now on.
 pub(super) fn note_interest(table: &mut Table, key: ProducerKey, encoding: u8) {
-    if let Some(Home::Sibling(mirror)) = table.producers.get_mut(key).map(|one| &mut one.home) {
+    let Some(producer) = table.producers.get_mut(key) else {
+        return;
+    };
+    if let Home::Sibling(mirror) = &mut producer.home {
         let wanted = mirror.interest | 1 << encoding;
         if wanted != mirror.interest {
             mirror.interest = wanted;
             table.links.mark(key);
+            // What came while it was fed the last time does not reach up to now.
+            if let Some(state) = producer.encodings.get_mut(usize::from(encoding)) {
+                state.history.clear();
+            }
         }
     }
 }

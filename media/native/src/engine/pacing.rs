@@ -249,12 +249,14 @@ fn serve_piece(
     let pace_bps = if cursor.is_replay {
         let pace_bps = Pacer::replay_bps(estimator);
         if group.is_some_and(|group| group.first == cursor.next) {
-            plan = Plan::of(encoding, now_ns, pace_bps);
+            plan = match begun {
+                true => Plan::of(encoding, now_ns, pace_bps),
+                false => Plan::for_viewer(consumer, producer, encoding, now_ns, pace_bps),
+            };
             if plan.is_none() && !begun {
                 // It has become too much since: as if nothing had been there.
                 consumer.cursor = None;
-                let (producer, target) = (consumer.producer, cursor.encoding);
-                engine.ask_keyframe(now_ns, producer, target);
+                engine.begin_or_ask(now_ns, key, cursor.encoding);
                 return true;
             }
         }
@@ -309,11 +311,15 @@ fn serve_piece(
         return true;
     }
     cursor.live = cursor.next > newest;
+    consumer.cursor = Some(cursor);
     if cursor.live && cursor.is_replay {
         let (spatial, temporal) = consumer.wanted;
         consumer.filter.aim(spatial, temporal);
+        let target = consumer.selection.target();
+        if let Some(target) = target.filter(|_| consumer.selection.is_waiting()) {
+            return !engine.start_from_past(now_ns, key, target);
+        }
     }
-    consumer.cursor = Some(cursor);
     cursor.live
 }
 

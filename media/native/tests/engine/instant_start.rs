@@ -362,6 +362,39 @@ fn nobody_begins_with_what_was_before_a_pause() {
     assert!(world.peers[0].plis(1111) > asked);
 }
 
+#[test]
+fn a_viewer_that_resumes_begins_from_the_cache_and_its_timestamps_run_on() {
+    let mut world = stream(20);
+    let peer = join(&mut world, 1);
+    frames(&mut world, 30, false);
+    let asked = world.peers[0].plis(1111);
+    let row = |paused| SetConsumer {
+        paused,
+        ..rows::view("c1", "recv1", "p", 5000)
+    };
+    world.order(Order::SetConsumer(row(true)));
+    let had = world.peers[peer].media(5000).len();
+    frames(&mut world, 30, false);
+    assert_eq!(world.peers[peer].media(5000).len(), had);
+    let (last, paused_ns) = {
+        let last = world.peers[peer].media(5000)[had - 1];
+        (last.timestamp, last.at_ns)
+    };
+    let resumed_ns = world.now_ns;
+    world.order(Order::SetConsumer(row(false)));
+    frames(&mut world, 20, false);
+    assert_eq!(world.peers[0].plis(1111), asked);
+    let seen = numbers(&world.peers[peer]);
+    let end = world.peers[0].streams[0].sequence;
+    assert_eq!(seen[had..], (seen[0]..end).collect::<Vec<_>>());
+    assert_contiguous(&world.peers[peer].sequence_numbers(5000));
+    let first = world.peers[peer].media(5000)[had];
+    assert!(first.at_ns <= resumed_ns + 5 * MS);
+    let elapsed = (first.at_ns - paused_ns) as i64 * 9 / 100_000;
+    let step = i64::from(first.timestamp.wrapping_sub(last) as i32);
+    assert!((step - elapsed).abs() < 90 * 50, "{step} for {elapsed}");
+}
+
 /// Bytes that a viewer was sent in the fullest 50 ms.
 fn fullest(peer: &Peer, from_ns: u64) -> usize {
     let received: Vec<_> = peer.rtp.iter().filter(|one| one.at_ns >= from_ns).collect();

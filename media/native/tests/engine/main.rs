@@ -13,6 +13,7 @@ mod forged_and_replayed;
 mod forwarding;
 mod ice_restart;
 mod idempotence;
+mod instant_layers;
 mod instant_start;
 mod keyframe_coalescing;
 mod layers;

@@ -11,7 +11,7 @@ use _native::wire::orders::{
 use crate::forwarding::viewer;
 use crate::support::peer::{Received, Stream, assert_contiguous};
 use crate::support::rows::{self, Direction};
-use crate::support::{MS, World};
+use crate::support::{BOTH, MS, World};
 
 /// The publisher's id of the extension, and the viewers'.
 const DESCRIPTOR: u8 = 12;
@@ -58,6 +58,8 @@ impl Encoder {
     /// A frame of two packets.
     fn send(&mut self, world: &mut World, key: bool, is_h264: bool) {
         if key {
+            // As browsers do, so that no structure is taken for the one before.
+            self.template_offset = (self.template_offset + 5) % 64;
             self.count = 0;
         }
         let template = match self.count % 4 {
@@ -131,12 +133,12 @@ struct Av1 {
 }
 
 impl Av1 {
-    fn new() -> Self {
-        Self::of("video/AV1")
+    fn new(instant: bool) -> Self {
+        Self::of("video/AV1", instant)
     }
 
-    fn of(mime_type: &'static str) -> Self {
-        let mut world = World::without_instant_start();
+    fn of(mime_type: &'static str, instant: bool) -> Self {
+        let mut world = World::of(instant);
         let publisher = world.join("send", Direction::Send);
         let mut row = rows::video("p", "send", &[(None, Some(10)), (None, Some(20))]);
         row.codecs[0].mime_type = mime_type.into();
@@ -153,7 +155,7 @@ impl Av1 {
             encoders.push(Encoder {
                 stream: world.peers[publisher].add(stream),
                 frame_number,
-                template_offset: 60,
+                template_offset: 55,
                 count: 0,
             });
         }
@@ -284,93 +286,104 @@ impl Decoder {
 
 #[test]
 fn frames_are_numbered_as_one_over_switches_and_wraps() {
-    let mut av1 = Av1::new();
-    av1.frames(12, [true, true]);
-    for (spatial, keys) in [(1, [false, true]), (0, [true, false]), (1, [false, true])] {
-        av1.want(Some(spatial), None);
-        av1.frames(3, [false, false]);
-        av1.frames(9, keys);
+    for instant in BOTH {
+        let mut av1 = Av1::new(instant);
+        av1.frames(12, [true, true]);
+        // None of what is in the cache is begun with after that.
+        av1.frames(24, [false, false]);
+        for (spatial, keys) in [(1, [false, true]), (0, [true, false]), (1, [false, true])] {
+            av1.want(Some(spatial), None);
+            av1.frames(3, [false, false]);
+            av1.frames(9, keys);
+        }
+        let decoder = av1.decode();
+        // Frames that came beside the keyframe of a switch up are of both.
+        assert_eq!(decoder.shown.len(), 74);
+        let encodings: Vec<u8> = decoder.shown.iter().map(|one| one.0).collect();
+        let mut order = encodings.clone();
+        order.dedup();
+        assert_eq!(order, [0, 1, 0, 1]);
+        // Both encoders' ids begin at 60: each switch moves them behind those before.
+        assert_eq!(decoder.offsets, [60, 1, 6, 11]);
+        let numbers: Vec<u64> = decoder.frames.keys().copied().collect();
+        assert!(
+            numbers.windows(2).all(|pair| pair[1] == pair[0] + 1),
+            "{numbers:?}"
+        );
+        assert_eq!(decoder.targets(), 0b111);
     }
-    let decoder = av1.decode();
-    // Frames that came beside the keyframe of a switch up are of both.
-    assert_eq!(decoder.shown.len(), 50);
-    let encodings: Vec<u8> = decoder.shown.iter().map(|one| one.0).collect();
-    let mut order = encodings.clone();
-    order.dedup();
-    assert_eq!(order, [0, 1, 0, 1]);
-    // Both encoders' ids begin at 60: each switch moves them behind those before.
-    assert_eq!(decoder.offsets, [60, 1, 6, 11]);
-    let numbers: Vec<u64> = decoder.frames.keys().copied().collect();
-    assert!(
-        numbers.windows(2).all(|pair| pair[1] == pair[0] + 1),
-        "{numbers:?}"
-    );
-    assert_eq!(decoder.targets(), 0b111);
 }
 
 #[test]
 fn who_is_sent_fewer_layers_is_told_the_decode_targets() {
-    let mut av1 = Av1::new();
-    av1.frames(8, [true, true]);
-    assert_eq!(av1.decode().targets(), 0b111);
-    for (temporal, targets) in [(0, 0b001), (1, 0b011), (2, 0b111), (1, 0b011)] {
-        av1.want(Some(0), Some(temporal));
-        av1.frames(8, [false, false]);
+    for instant in BOTH {
+        let mut av1 = Av1::new(instant);
+        av1.frames(8, [true, true]);
+        assert_eq!(av1.decode().targets(), 0b111);
+        for (temporal, targets) in [(0, 0b001), (1, 0b011), (2, 0b111), (1, 0b011)] {
+            av1.want(Some(0), Some(temporal));
+            av1.frames(8, [false, false]);
+            let decoder = av1.decode();
+            assert_eq!(decoder.targets(), targets, "{temporal}");
+            let recent = &decoder.shown[decoder.shown.len() - 2..];
+            assert!(
+                recent.iter().all(|one| u32::from(one.1) <= temporal),
+                "{recent:?}"
+            );
+        }
         let decoder = av1.decode();
-        assert_eq!(decoder.targets(), targets, "{temporal}");
-        let recent = &decoder.shown[decoder.shown.len() - 2..];
-        assert!(
-            recent.iter().all(|one| u32::from(one.1) <= temporal),
-            "{recent:?}"
-        );
+        assert!(decoder.shown.len() < 40, "it is thinned");
+        // The other encoding begins with all that is wanted of it.
+        av1.want(Some(1), None);
+        av1.frames(6, [false, true]);
+        assert_eq!(av1.decode().targets(), 0b111);
     }
-    let decoder = av1.decode();
-    assert!(decoder.shown.len() < 40, "it is thinned");
-    // The other encoding begins with all that is wanted of it.
-    av1.want(Some(1), None);
-    av1.frames(6, [false, true]);
-    assert_eq!(av1.decode().targets(), 0b111);
 }
 
 #[test]
 fn what_is_sent_again_is_the_same_frame() {
-    let mut av1 = Av1::new();
-    av1.frames(8, [true, true]);
-    av1.want(Some(1), Some(0));
-    av1.frames(8, [false, true]);
-    let sent: BTreeMap<u16, Received> = viewer(&av1.world, 0)
-        .media(5000)
-        .into_iter()
-        .map(|one| (one.sequence_number, one.clone()))
-        .collect();
-    let lost: Vec<u16> = sent.keys().copied().collect();
-    let nack = av1.world.peers[1].nack(5000, &lost);
-    av1.world.send(1, nack);
-    av1.world.advance(20 * MS);
-    let again = viewer(&av1.world, 0).media(5001);
-    assert!(again.len() >= 16, "{}", again.len());
-    for packet in again {
-        let first = &sent[&packet.original.expect("RTX")];
-        assert_eq!(
-            packet.extensions[&VIEWER_DESCRIPTOR][..3],
-            first.extensions[&VIEWER_DESCRIPTOR][..3]
-        );
+    for instant in BOTH {
+        let mut av1 = Av1::new(instant);
+        av1.frames(8, [true, true]);
+        av1.want(Some(1), Some(0));
+        av1.frames(8, [false, true]);
+        let sent: BTreeMap<u16, Received> = viewer(&av1.world, 0)
+            .media(5000)
+            .into_iter()
+            .map(|one| (one.sequence_number, one.clone()))
+            .collect();
+        let lost: Vec<u16> = sent.keys().copied().collect();
+        let nack = av1.world.peers[1].nack(5000, &lost);
+        av1.world.send(1, nack);
+        av1.world.advance(20 * MS);
+        let again = viewer(&av1.world, 0).media(5001);
+        assert!(again.len() >= 16, "{}", again.len());
+        for packet in again {
+            let first = &sent[&packet.original.expect("RTX")];
+            assert_eq!(
+                packet.extensions[&VIEWER_DESCRIPTOR][..3],
+                first.extensions[&VIEWER_DESCRIPTOR][..3]
+            );
+        }
     }
 }
 
 #[test]
 fn h264_is_thinned_in_time_by_its_descriptors() {
-    let mut h264 = Av1::of("video/H264");
-    h264.frames(8, [true, true]);
-    let whole = h264.decode();
-    assert_eq!(whole.shown.len(), 8);
-    h264.want(Some(0), Some(0));
-    h264.frames(8, [false, false]);
-    let thinned = h264.decode();
-    assert_eq!(thinned.shown[8..], [(0, 0), (0, 0)]);
-    assert_eq!(thinned.targets(), 0b001);
-    h264.want(Some(1), Some(1));
-    h264.frames(8, [false, true]);
-    let switched = h264.decode();
-    assert_eq!(switched.shown[11..], [(1, 0), (1, 1), (1, 0), (1, 1)]);
+    for instant in BOTH {
+        let mut h264 = Av1::of("video/H264", instant);
+        h264.frames(8, [true, true]);
+        let whole = h264.decode();
+        assert_eq!(whole.shown.len(), 8);
+        h264.want(Some(0), Some(0));
+        h264.frames(8, [false, false]);
+        let thinned = h264.decode();
+        assert_eq!(thinned.shown[8..], [(0, 0), (0, 0)]);
+        assert_eq!(thinned.targets(), 0b001);
+        h264.frames(16, [false, false]);
+        h264.want(Some(1), Some(1));
+        h264.frames(8, [false, true]);
+        let switched = h264.decode();
+        assert_eq!(switched.shown[15..], [(1, 0), (1, 1), (1, 0), (1, 1)]);
+    }
 }

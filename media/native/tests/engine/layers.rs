@@ -7,7 +7,7 @@ use _native::wire::orders::{Order, SetConsumer};
 use crate::forwarding::{room, viewer};
 use crate::support::peer::{Received, Stream, assert_contiguous};
 use crate::support::rows::{self, Direction};
-use crate::support::{MS, World};
+use crate::support::{BOTH, MS, PICTURES_OLD, World};
 
 /// A VP9 publisher of three spatial layers in one stream, and one viewer.
 struct Svc {
@@ -16,8 +16,8 @@ struct Svc {
 }
 
 impl Svc {
-    fn new(mode: &str) -> Self {
-        let mut world = World::without_instant_start();
+    fn new(mode: &str, instant: bool) -> Self {
+        let mut world = World::of(instant);
         let publisher = world.join("send", Direction::Send);
         let mut row = rows::video("p", "send", &[(None, Some(1111))]);
         row.codecs[0].mime_type = "video/VP9".into();
@@ -72,6 +72,13 @@ impl Svc {
         seen.iter().map(|one| (layer(one), one.marker)).collect()
     }
 
+    /// So many that a keyframe is asked for at once.
+    fn old_pictures(&mut self) {
+        for _ in 0..PICTURES_OLD {
+            self.picture(false);
+        }
+    }
+
     fn asked(&self) -> usize {
         self.world.peers[0].plis(1111)
     }
@@ -84,49 +91,55 @@ fn layer(received: &Received) -> u8 {
 
 #[test]
 fn full_svc_goes_down_at_once_and_up_with_a_keyframe() {
-    let mut svc = Svc::new("L3T1");
-    let all = [(0, false), (1, false), (2, true)];
-    assert_eq!(svc.picture(true), all);
-    assert_eq!(svc.picture(false), all);
-    let asked = svc.asked();
-    svc.want(Some(1));
-    assert_eq!(svc.picture(false), [(0, false), (1, true)]);
-    assert_eq!(svc.asked(), asked, "down needs no keyframe");
-    svc.world.advance(1_000 * MS);
-    svc.want(None);
-    assert_eq!(svc.asked(), asked + 1);
-    assert_eq!(svc.picture(false), [(0, false), (1, true)]);
-    assert_eq!(svc.picture(true), all);
-    assert_contiguous(&viewer(&svc.world, 0).sequence_numbers(5000));
+    for instant in BOTH {
+        let mut svc = Svc::new("L3T1", instant);
+        let all = [(0, false), (1, false), (2, true)];
+        assert_eq!(svc.picture(true), all);
+        assert_eq!(svc.picture(false), all);
+        let asked = svc.asked();
+        svc.want(Some(1));
+        assert_eq!(svc.picture(false), [(0, false), (1, true)]);
+        assert_eq!(svc.asked(), asked, "down needs no keyframe");
+        svc.old_pictures();
+        svc.want(None);
+        assert_eq!(svc.asked(), asked + 1);
+        assert_eq!(svc.picture(false), [(0, false), (1, true)]);
+        assert_eq!(svc.picture(true), all);
+        assert_contiguous(&viewer(&svc.world, 0).sequence_numbers(5000));
+    }
 }
 
 #[test]
 fn k_svc_sends_one_layer_between_keyframes_and_changes_with_them() {
-    let mut svc = Svc::new("L3T1_KEY");
-    assert_eq!(svc.picture(true), [(0, false), (1, false), (2, true)]);
-    assert_eq!(svc.picture(false), [(2, true)]);
-    svc.world.advance(1_000 * MS);
-    let asked = svc.asked();
-    svc.want(Some(0));
-    assert_eq!(svc.asked(), asked + 1, "down needs a keyframe");
-    assert_eq!(svc.picture(false), [(2, true)]);
-    assert_eq!(svc.picture(true), [(0, true)]);
-    assert_eq!(svc.picture(false), [(0, true)]);
-    assert_contiguous(&viewer(&svc.world, 0).sequence_numbers(5000));
+    for instant in BOTH {
+        let mut svc = Svc::new("L3T1_KEY", instant);
+        assert_eq!(svc.picture(true), [(0, false), (1, false), (2, true)]);
+        assert_eq!(svc.picture(false), [(2, true)]);
+        svc.old_pictures();
+        let asked = svc.asked();
+        svc.want(Some(0));
+        assert_eq!(svc.asked(), asked + 1, "down needs a keyframe");
+        assert_eq!(svc.picture(false), [(2, true)]);
+        assert_eq!(svc.picture(true), [(0, true)]);
+        assert_eq!(svc.picture(false), [(0, true)]);
+        assert_contiguous(&viewer(&svc.world, 0).sequence_numbers(5000));
+    }
 }
 
 #[test]
 fn a_retransmission_bears_the_marker_that_was_set_for_the_viewer() {
-    let mut svc = Svc::new("L3T1");
-    svc.want(Some(0));
-    assert_eq!(svc.picture(true), [(0, true)]);
-    assert_eq!(svc.picture(false), [(0, true)]);
-    let numbers = viewer(&svc.world, 0).sequence_numbers(5000);
-    let nack = svc.world.peers[1].nack(5000, &numbers);
-    svc.world.send(1, nack);
-    let again = viewer(&svc.world, 0).media(5001);
-    assert_eq!(again.len(), 2);
-    assert!(again.iter().all(|one| one.marker));
+    for instant in BOTH {
+        let mut svc = Svc::new("L3T1", instant);
+        svc.want(Some(0));
+        assert_eq!(svc.picture(true), [(0, true)]);
+        assert_eq!(svc.picture(false), [(0, true)]);
+        let numbers = viewer(&svc.world, 0).sequence_numbers(5000);
+        let nack = svc.world.peers[1].nack(5000, &numbers);
+        svc.world.send(1, nack);
+        let again = viewer(&svc.world, 0).media(5001);
+        assert_eq!(again.len(), 2);
+        assert!(again.iter().all(|one| one.marker));
+    }
 }
 
 /// A VP8 frame of one packet in the pattern of L1T3.

@@ -22,6 +22,14 @@ pub(crate) use peer::Peer;
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const S: u64 = 1_000 * MS;
 
+/// With instant start, and without.
+#[allow(dead_code)] // Used by one of the two suites.
+pub(crate) const BOTH: [bool; 2] = [true, false];
+
+/// So many pictures at 30 a second after a keyframe, a publisher is asked for the next one at once.
+#[allow(dead_code)]
+pub(crate) const PICTURES_OLD: usize = 125;
+
 /// Segments a transmit may have: as with GSO.
 const SEGMENTS_MAX: usize = 64;
 
@@ -96,7 +104,17 @@ impl World {
 
     /// One where viewers wait for keyframes: none begins with one of the past.
     pub(crate) fn without_instant_start() -> Self {
-        Self::with(without_instant_start(Config::new(0, 7)), 42)
+        Self::of(false)
+    }
+
+    /// One with instant start, as users run it, or without.
+    pub(crate) fn of(instant: bool) -> Self {
+        let config = Config::new(0, 7);
+        let config = match instant {
+            true => config,
+            false => without_instant_start(config),
+        };
+        Self::with(config, 42)
     }
 
     pub(crate) fn with(mut config: Config, seed: u64) -> Self {

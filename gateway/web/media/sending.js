@@ -169,6 +169,7 @@ export class Sending {
     const { producer } = held;
     if (held.adjusting || producer.kind !== 'video' || producer.closed || producer.paused) return;
     if (held.demand === null) return;
+    const { demand } = held;
     held.adjusting = true;
     try {
       await makeKeyframes(producer.rtpSender);
@@ -177,7 +178,7 @@ export class Sending {
     } finally {
       held.adjusting = false;
     }
-    this.#meetDemand(held); // what came meanwhile
+    if (held.demand !== demand) this.#meetDemand(held); // it came meanwhile
   }
 
   /** The server closed a producer. */

@@ -372,6 +372,45 @@ test('a host rests the layers that nobody takes, whatever it paused', async (t) 
   assert.equal(console.warn.mock.callCount(), 0);
 });
 
+/** What a host asks of its camera's sender when somebody comes; `meanwhile` happens as it is asked. */
+async function asSomebodyComes(t, meanwhile) {
+  const { sfu, session } = await publishing(t);
+  const { id } = session.producer('camera');
+  const video = senderOf(session.producer('camera'), 3);
+  const told = (maxSpatialLayer) => sfu.notify('producerDemand', { producer: id, maxSpatialLayer });
+  told(1);
+  await settled(video, 1);
+  const { setParameters, getParameters } = video;
+  const asked = [];
+  video.getParameters = () => {
+    asked.push('reads');
+    return getParameters();
+  };
+  video.setParameters = async (parameters, options) => {
+    asked.push(options?.encodingOptions.map(({ keyFrame }) => keyFrame) ?? 'layers');
+    meanwhile(told);
+    await new Promise((next) => setTimeout(next, 50));
+    await setParameters(parameters);
+  };
+  sfu.notify('peerJoined', { peer: { id: 'newcomer', name: 'n' } });
+  await settled(video, 2);
+  await new Promise((next) => setTimeout(next, 100));
+  return { asked, layers: video.states.at(-1) };
+}
+
+test('who comes has the host make whole pictures of what it sends, and change nothing', async (t) => {
+  const { asked, layers } = await asSomebodyComes(t, () => {});
+  assert.deepEqual(asked, ['reads', [true, true, false]]);
+  assert.equal(layers, '110');
+});
+
+test('a demand that changes while whole pictures are made is met after that', async (t) => {
+  const { asked, layers } = await asSomebodyComes(t, (told) => told(2));
+  assert.deepEqual(asked[1], [true, true, false]);
+  assert.equal(asked.filter((one) => one === 'layers').length, 1);
+  assert.equal(layers, '111');
+});
+
 test('a picture that is seen again before its pause was answered is sent again', async (t) => {
   const { sfu, session, ids } = await watching(t);
   const [video] = ids;

@@ -140,8 +140,8 @@ impl Swarm {
         self.leave(now_ns);
     }
 
-    /// Takes a datagram that came for a client: `now_ns` is monotonic time, `unix_ns` the wall
-    /// clock's when it came.
+    /// Takes a datagram that came for a client: when it came, in monotonic time, which may lie before
+    /// the last call, and by the wall clock.
     pub fn handle_datagram(&mut self, now_ns: u64, unix_ns: u64, id: u32, data: &[u8]) {
         let Some(client) = self.clients.get_mut(&id) else {
             return;

@@ -43,6 +43,7 @@ mod clock;
 mod config;
 mod consumer;
 mod demand;
+mod descriptors;
 mod downlink;
 mod encoding;
 mod error;

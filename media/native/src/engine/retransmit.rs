@@ -14,8 +14,9 @@
 use super::DATAGRAM_BYTES_MAX;
 use super::Engine;
 use super::consumer::Consumer;
+use super::descriptors::{edited, picture_of, targets_of};
 use super::forward::GROWTH_BYTES_MAX;
-use super::serve::{MARKER, edited, picture_of, targets_of};
+use super::serve::MARKER;
 use super::table::ConsumerKey;
 use crate::codec::dependency_rewrite::VALUE_LEN_MAX;
 use crate::recorder::Class;

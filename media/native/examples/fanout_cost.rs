@@ -1,5 +1,5 @@
 //! What one forwarded packet costs in the engine, in µs of wall time on one core, without the
-//! kernel: `cargo run --release --example fanout_cost [viewers] [burst] [recorder MiB]`.
+//! kernel: `cargo run --release --example fanout_cost [viewers] [burst] [recorder MiB] [packets]`.
 //!
 //! One publisher, viewers who each have a transport of their own, AES-128-GCM on both sides, 1,160
 //! bytes of payload in every third packet and one byte less in the others, as browsers cut frames,
@@ -18,7 +18,6 @@ use _native::wire::orders::{
 };
 
 const PAYLOAD_LEN: usize = 1_160;
-const PACKETS: usize = 3_000;
 const SEGMENTS_MAX: usize = 64;
 const PASSWORD: &str = "a-password-of-22-bytes";
 const SSRC: u32 = 1111;
@@ -157,7 +156,7 @@ fn drain(engine: &mut Engine) -> (usize, usize) {
     counts
 }
 
-fn incoming(burst: usize) -> Vec<Vec<u8>> {
+fn incoming(packets: usize, burst: usize) -> Vec<Vec<u8>> {
     let outbound = Outbound::new(Profile::AeadAes128Gcm, &[2; 16], &[2; 12]).expect("fits");
     let mut stream = OutboundStream::new();
     let packet = |number: usize| {
@@ -182,7 +181,7 @@ fn incoming(burst: usize) -> Vec<Vec<u8>> {
         sealed.expect("fits");
         packet
     };
-    (0..PACKETS).map(packet).collect()
+    (0..packets).map(packet).collect()
 }
 
 fn main() {
@@ -204,7 +203,7 @@ fn main() {
             Order::SetConsumer(consumer(&format!("c{viewer}"), &transport)),
         );
     }
-    let packets = incoming(burst);
+    let packets = incoming(argument(4, 3_000), burst);
     let (mut datagrams, mut transmits) = (0, 0);
     let mut best = f64::INFINITY;
     let mut now_ns = 10 * MS;
@@ -228,7 +227,7 @@ fn main() {
         best = best.min(started.elapsed().as_secs_f64() * 1e6 / forwarded as f64);
     }
     assert!(
-        datagrams >= viewers * (PACKETS - 1),
+        datagrams >= viewers * (packets.len() - 1),
         "{datagrams} datagrams"
     );
     let run = datagrams as f64 / transmits as f64;

@@ -92,8 +92,11 @@ impl SentRate {
 
 /// Estimates the bandwidth of one transport.
 #[derive(Clone, Debug)]
+#[repr(C)] // What each packet touches lies side by side.
 pub struct Estimator {
+    sent: SentRate,
     history: SendHistory,
+    probes: ProbeResults,
     groups: PacketGroups,
     trendline: Trendline,
     queue: QueueWatch,
@@ -101,8 +104,6 @@ pub struct Estimator {
     long: LongRate,
     rate: RateControl,
     loss: LossBound,
-    probes: ProbeResults,
-    sent: SentRate,
     round_trip_ns: Option<u64>,
     remb_bps: Option<u64>,
     silence_bps: Option<u64>,

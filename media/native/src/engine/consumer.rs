@@ -90,25 +90,36 @@ pub(crate) struct Reported {
     pub(crate) repairs: Repairs,
 }
 
+/// What each packet reads and writes stands first and in this order: between two turns of a viewer, hundreds
+/// of others have pushed its lines out of the core's cache, and a turn costs as much as it touches lines.
+#[repr(C, align(64))]
 pub(crate) struct Consumer {
-    pub(crate) row: SetConsumer,
     pub(crate) transport: TransportKey,
     pub(crate) producer: ProducerKey,
     /// Place among the producer's formats.
     pub(crate) format: usize,
-    pub(crate) clock_rate: u32,
-    /// Incoming payload type to outgoing RTX payload type.
-    pub(crate) rtx_payload_types: Vec<(u8, u8)>,
-    pub(crate) stream: OutboundStream,
-    pub(crate) rtx: Option<RtxStream>,
-    pub(crate) rewriter: Rewriter,
-    pub(crate) pictures: PictureNumbers,
+    /// Number of the first packet, among all that were ever served, that it has not had.
+    pub(crate) served: u64,
     pub(crate) selection: Selection,
     pub(crate) filter: LayerFilter,
     /// What the next segment's filter aims at.
     pub(crate) wanted: (u8, u8),
     /// The present encoding takes too much: it ends with its frame.
     pub(crate) cut: bool,
+    pub(crate) last_payload_type: Option<u8>,
+    /// Where it stands behind the newest packet, if it does or did lately.
+    pub(crate) cursor: Option<Cursor>,
+    pub(crate) meter: RateMeter,
+    pub(crate) counters: OutboundCounters,
+    pub(crate) stream: OutboundStream,
+    pub(crate) rewriter: Rewriter,
+    pub(crate) pictures: PictureNumbers,
+
+    pub(crate) row: SetConsumer,
+    pub(crate) clock_rate: u32,
+    /// Incoming payload type to outgoing RTX payload type.
+    pub(crate) rtx_payload_types: Vec<(u8, u8)>,
+    pub(crate) rtx: Option<RtxStream>,
     /// The keyframe of the lower encoding is asked for then: the queue that it has to come through
     /// drains meanwhile.
     pub(crate) ask_at_ns: Option<u64>,
@@ -121,14 +132,7 @@ pub(crate) struct Consumer {
     pub(crate) told: Option<(u8, Option<u8>)>,
     /// When it was last sent something after nothing.
     pub(crate) started_ns: u64,
-    /// Where it stands behind the newest packet, if it does or did lately.
-    pub(crate) cursor: Option<Cursor>,
-    /// Number of the first packet, among all that were ever served, that it has not had.
-    pub(crate) served: u64,
-    pub(crate) last_payload_type: Option<u8>,
-    pub(crate) meter: RateMeter,
     pub(crate) freeze: FreezeWatch,
-    pub(crate) counters: OutboundCounters,
     pub(crate) reported: Reported,
     pub(crate) report_due_ns: u64,
     /// (outgoing sequence number, when it was sent again), a ring.

@@ -74,17 +74,22 @@ pub(super) fn targets_of(
     tells.then_some(targets)
 }
 
+/// Room for a dependency descriptor that was edited; None until one is, as few are.
+pub(super) type EditedDescriptor = Option<[u8; VALUE_LEN_MAX]>;
+
 /// The dependency descriptor that a viewer gets in place of the publisher's; None for that.
+#[inline]
 pub(super) fn edited<'a>(
     edit: &DescriptorEdit,
     descriptor: Option<&[u8]>,
-    out: &'a mut [u8; VALUE_LEN_MAX],
+    out: &'a mut EditedDescriptor,
 ) -> Option<&'a [u8]> {
     let descriptor = descriptor.filter(|_| !edit.is_identity())?;
     let plain = DescriptorEdit {
         active: None,
         ..*edit
     };
+    let out = out.insert([0; VALUE_LEN_MAX]);
     let len = edit.apply(descriptor, out);
     let len = len.or_else(|| plain.apply(descriptor, out))?;
     Some(&out[..len])

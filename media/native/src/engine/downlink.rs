@@ -135,10 +135,7 @@ pub(super) fn handle_feedback(
 ) {
     if let Some(transport) = engine.table.transports.get_mut(key) {
         transport.counters.feedbacks += 1;
-        transport
-            .downlink
-            .estimator
-            .handle_feedback(now_ns, feedback);
+        transport.estimate(|estimator| estimator.handle_feedback(now_ns, feedback));
         follow_estimate(engine, now_ns, key);
     }
 }
@@ -146,10 +143,7 @@ pub(super) fn handle_feedback(
 pub(super) fn handle_remb(engine: &mut Engine, now_ns: u64, key: TransportKey, bitrate_bps: u64) {
     if let Some(transport) = engine.table.transports.get_mut(key) {
         transport.counters.feedbacks += 1;
-        transport
-            .downlink
-            .estimator
-            .handle_remb(now_ns, bitrate_bps);
+        transport.estimate(|estimator| estimator.handle_remb(now_ns, bitrate_bps));
         follow_estimate(engine, now_ns, key);
     }
 }
@@ -169,7 +163,7 @@ fn follow_estimate(engine: &mut Engine, now_ns: u64, key: TransportKey) {
 /// The regular look.
 pub(super) fn handle_allocate(engine: &mut Engine, now_ns: u64, key: TransportKey) {
     if let Some(transport) = engine.table.transports.get_mut(key) {
-        transport.downlink.estimator.handle_tick(now_ns);
+        transport.estimate(|estimator| estimator.handle_tick(now_ns));
         for consumer in transport.consumers.clone() {
             engine.ask_after_drain(now_ns, consumer);
         }

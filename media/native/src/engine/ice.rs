@@ -52,13 +52,14 @@ pub(crate) struct CheckOutcome {
     pub(crate) retired_ufrag: Option<String>,
 }
 
+#[repr(C)] // What each packet touches lies side by side.
 pub(crate) struct IceAgent {
+    selected: Option<SocketAddr>,
+    state: IceState,
+    nominated: bool,
     generations: Vec<Generation>,
     tuples: Vec<Tuple>,
     tuples_max: usize,
-    selected: Option<SocketAddr>,
-    nominated: bool,
-    state: IceState,
     verified_ns: u64,
 }
 

@@ -87,6 +87,7 @@ pub(crate) struct Pacer {
     pub(super) timer: Armed,
     /// It stands in line for its next piece.
     pub(super) in_line: bool,
+    pace_bps: Option<u64>,
     /// What may be sent, in bytes; below zero: what was sent ahead.
     tokens: i64,
     at_ns: u64,
@@ -96,11 +97,14 @@ pub(crate) struct Pacer {
 impl Pacer {
     /// Bits a second that media may be sent with; None: there is no bound.
     #[inline]
-    pub(super) fn pace_bps(estimator: &Estimator) -> Option<u64> {
-        if !estimator.has_found_limit() {
-            return None;
-        }
-        Self::multiple_bps(estimator)
+    pub(super) fn pace_bps(&self) -> Option<u64> {
+        self.pace_bps
+    }
+
+    /// The estimate may be another one. The pace is kept here, for each packet asks for it, and what it
+    /// follows from lies far apart.
+    pub(super) fn follow(&mut self, estimator: &Estimator) {
+        self.pace_bps = Self::multiple_bps(estimator).filter(|_| estimator.has_found_limit());
     }
 
     fn multiple_bps(estimator: &Estimator) -> Option<u64> {
@@ -273,7 +277,8 @@ fn serve_piece(
             .saturating_sub(now_ns)
             .max(STEP_NS);
         let least_bps = waiting as u64 * 8 * 1_000_000_000 / left_ns;
-        Pacer::pace_bps(estimator).map_or(u64::MAX / 16, |bps| bps.max(least_bps))
+        let pace_bps = transport.pacer.pace_bps();
+        pace_bps.map_or(u64::MAX / 16, |bps| bps.max(least_bps))
     };
     let mut allowance = transport.pacer.allowance(now_ns, pace_bps);
     let mut batch = Vec::new();

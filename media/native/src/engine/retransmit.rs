@@ -18,7 +18,6 @@ use super::descriptors::{edited, picture_of, targets_of};
 use super::forward::GROWTH_BYTES_MAX;
 use super::serve::MARKER;
 use super::table::ConsumerKey;
-use crate::codec::dependency_rewrite::VALUE_LEN_MAX;
 use crate::recorder::Class;
 use crate::rtp::{PreparedPacket, RtpPacket, ViewerFields, abs_send_time};
 
@@ -87,7 +86,7 @@ fn resend(engine: &mut Engine, now_ns: u64, key: ConsumerKey, sequence_number: u
         .descriptor()
         .filter(|_| is_present)
         .and_then(|value| targets_of(consumer, encoding, value));
-    let mut descriptor = [0; VALUE_LEN_MAX];
+    let mut descriptor = None;
     let timestamp = origin.outgoing_timestamp(packet.header.timestamp);
     let mut fields = ViewerFields {
         ssrc: consumer.row.ssrc,

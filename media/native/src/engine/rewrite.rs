@@ -107,18 +107,19 @@ pub struct Beginning {
 }
 
 #[derive(Clone, Debug)]
+#[repr(C)] // What each packet touches lies side by side.
 struct Segment {
-    encoding: u8,
     first_incoming: u64,
     first_outgoing: u64,
-    map: SequenceMap,
     timestamp_offset: u32,
     squeeze: Option<Squeeze>,
     picture_offsets: PictureOffsets,
-    /// Once pictures were left out.
-    gaps: Option<Box<PictureGaps>>,
+    encoding: u8,
     /// The viewer was told that it is sent fewer layers than there are.
     is_thinned: bool,
+    /// Once pictures were left out.
+    gaps: Option<Box<PictureGaps>>,
+    map: SequenceMap,
 }
 
 impl Segment {
@@ -144,14 +145,15 @@ impl Segment {
 
 /// Rewrites the packets of one viewer's stream.
 #[derive(Clone, Debug)]
+#[repr(C)] // What each packet touches lies side by side.
 pub struct Rewriter {
+    /// The newest timestamp that was sent, and when its packet had arrived.
+    last: Option<(u32, u64)>,
     clock_rate: u32,
     first_sequence: u64,
     current: Option<Segment>,
     /// The segment before, for retransmissions only.
     previous: Option<Segment>,
-    /// The newest timestamp that was sent, and when its packet had arrived.
-    last: Option<(u32, u64)>,
 }
 
 impl Rewriter {

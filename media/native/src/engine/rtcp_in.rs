@@ -172,12 +172,9 @@ fn handle_report(engine: &mut Engine, now_ns: u64, key: TransportKey, block: &Re
         consumer.reported.round_trip_ns = Some(round_trip_ns);
     }
     if let Some(transport) = engine.table.transports.get_mut(key) {
-        transport.downlink.estimator.handle_report(
-            now_ns,
-            block.extended_highest_sequence_number,
-            block.fraction_lost,
-            consumer.reported.round_trip_ns,
-        );
+        let round_trip_ns = consumer.reported.round_trip_ns;
+        let (highest, lost) = (block.extended_highest_sequence_number, block.fraction_lost);
+        transport.estimate(|one| one.handle_report(now_ns, highest, lost, round_trip_ns));
     }
     let repaired = consumer.counters.retransmitted;
     let score = consumer.reported.repairs.score(block, repaired);

@@ -12,7 +12,7 @@ use super::encoding::Encoding;
 use super::filter::{Sieve, Structure};
 use super::forward::{Batch, CHUNK_VIEWERS, Fanout};
 use super::instant_start::Plan;
-use super::pacing::{Cursor, Pacer, STEP_NS};
+use super::pacing::{Cursor, STEP_NS};
 use super::picture::PictureFields;
 use super::producer::{Pending, Producer, SharedFormat};
 use super::rewrite::Beginning;
@@ -21,7 +21,7 @@ use super::selection::Verdict;
 use super::table::{ConsumerKey, TransportKey};
 use super::transport::Transport;
 use super::{Engine, Notices};
-use crate::codec::dependency_rewrite::{ActiveTargets, DescriptorEdit, VALUE_LEN_MAX};
+use crate::codec::dependency_rewrite::{ActiveTargets, DescriptorEdit};
 use crate::rtp::{ExtensionMap, PreparedPacket, RtpPacket, ViewerFields, abs_send_time};
 
 /// The marker bit, in the second byte of an RTP header.
@@ -89,12 +89,8 @@ pub(super) fn serve(engine: &mut Engine, batch: &mut Batch, segments_max: usize)
             continue;
         };
         let prepared = &work.prepared[consumer.format];
-        let mut allowance = None;
-        if let Some(pace_bps) = Pacer::pace_bps(&transport.downlink.estimator)
-            && consumer.is_video()
-        {
-            allowance = Some(transport.pacer.allowance(now_ns, pace_bps));
-        }
+        let pace_bps = transport.pacer.pace_bps().filter(|_| consumer.is_video());
+        let allowance = pace_bps.map(|bps| transport.pacer.allowance(now_ns, bps));
         let mut viewer = Viewer {
             padding: plans.of(consumer, &batch.packets, prepared),
             consumer,
@@ -426,7 +422,7 @@ impl Work<'_> {
             picture_offsets = consumer.rewriter.pass_picture(id);
             consumer.pictures.record(picture, picture_offsets);
         }
-        let mut descriptor = [0; VALUE_LEN_MAX];
+        let mut descriptor = None;
         let edit = DescriptorEdit {
             active: packet.targets,
             ..picture_offsets.descriptor_edit()

@@ -13,7 +13,7 @@ use super::pacing::Pacer;
 use super::routes::{Routes, StreamKind};
 use super::table::{ConsumerKey, ProducerKey};
 use super::timers::Armed;
-use crate::bwe::Uplink;
+use crate::bwe::{Estimator, Uplink};
 use crate::recorder::Ring;
 use crate::rtp::{ExtensionKind, ExtensionMap};
 use crate::srtp::{Inbound, Outbound};
@@ -40,12 +40,18 @@ pub(crate) struct TransportCounters {
     pub(crate) drops: Drops,
 }
 
+/// What each packet to a viewer reads and writes stands first, as in [`super::consumer::Consumer`].
+#[repr(C, align(64))]
 pub(crate) struct Transport {
-    pub(crate) row: SetTransport,
-    pub(crate) ice: IceAgent,
-    pub(crate) srtp: Option<Srtp>,
-    pub(crate) counters: TransportCounters,
+    pub(crate) transport_cc_next: u16,
+    pub(crate) downlink: Box<Downlink>,
+    pub(crate) pacer: Pacer,
     pub(crate) ring: Ring,
+    pub(crate) ice: IceAgent,
+    pub(crate) counters: TransportCounters,
+    pub(crate) srtp: Option<Srtp>,
+
+    pub(crate) row: SetTransport,
     pub(crate) dtls_budget: Budget,
     pub(crate) media_budget: Budget,
     pub(crate) rtcp_budget: Budget,
@@ -72,9 +78,6 @@ pub(crate) struct Transport {
     pub(crate) consumers: Vec<ConsumerKey>,
     /// Outgoing streams by SSRC, sorted.
     pub(crate) streams: Vec<(u32, ConsumerKey, StreamKind)>,
-    pub(crate) transport_cc_next: u16,
-    pub(crate) downlink: Box<Downlink>,
-    pub(crate) pacer: Pacer,
     /// Where streams of removed consumers ended: an index is never used twice with one key.
     pub(crate) ended: HashMap<u32, u64>,
 }
@@ -128,6 +131,13 @@ impl Transport {
         self.ice
             .selected()
             .filter(|_| consent && self.srtp.is_some())
+    }
+
+    /// Tells the estimator something that may change the estimate; the pace follows.
+    pub(crate) fn estimate(&mut self, tell: impl FnOnce(&mut Estimator)) {
+        let estimator = &mut self.downlink.estimator;
+        tell(estimator);
+        self.pacer.follow(estimator);
     }
 
     pub(crate) fn drop(&mut self, reason: DropReason) {

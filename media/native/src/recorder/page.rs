@@ -93,19 +93,20 @@ struct Stream {
 
 /// One transport's way through the slab.
 #[derive(Debug)]
+#[repr(C)] // What each packet touches lies side by side.
 pub(crate) struct Ring {
     page: u32,
-    serial: u64,
     used: u16,
+    transport_cc: u16,
+    serial: u64,
     /// Of the last record.
     at_us: u64,
-    streams: [Stream; STREAMS],
-    stream_count: u8,
     /// Place of the stream of the last record, if that is of a forwarded packet and ends here.
     follows: (u8, u16),
+    stream_count: u8,
     /// The last record is a [`MORE`].
     is_more: bool,
-    transport_cc: u16,
+    streams: [Stream; STREAMS],
     remote: Option<SocketAddr>,
     /// Where in the page the packet lies that is being handled, plus one; 0: nowhere.
     arrival: u16,

@@ -14,6 +14,7 @@ const WORDS: usize = (MAP_WINDOW_LEN / WORD_LEN) as usize;
 /// bits go on the wire. One map serves one run of packets of one encoding; a switch starts another
 /// at `next_outgoing`.
 #[derive(Clone, Debug)]
+#[repr(C)] // What each packet touches lies side by side.
 pub struct SequenceMap {
     first_incoming: u64,
     first_outgoing: u64,

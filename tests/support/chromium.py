@@ -63,7 +63,7 @@ def launching() -> Iterator[Launch]:
 class Tab:
     """A page in a context of its own, with all that it said and heard."""
 
-    def __init__(self, browser: Browser, name: str, **options: Any) -> None:
+    def __init__(self, browser: Browser, name: str, *, probed: bool = True, **options: Any) -> None:
         self.name = name
         self.console: list[str] = []
         self.faults: list[str] = []
@@ -75,7 +75,8 @@ class Tab:
             **{"viewport": {"width": 1280, "height": 800}, **options}
         )
         self.context.set_default_timeout(WAIT_S * 1000)
-        self.context.add_init_script(PROBE)
+        if probed:  # it takes a share of the processor: what is timed may do without
+            self.context.add_init_script(PROBE)
         self.page: Page = self.context.new_page()
         self.page.on("console", lambda message: self.console.append(message.text))
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))

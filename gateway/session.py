@@ -1,13 +1,15 @@
 """The signaling protocol on one socket: frames in, commands to the control plane, frames out.
 
 A socket is *fresh* until its one `join` or `resume` is under way, *entering* until that is
-answered (a refusal makes it fresh again), and *joined* from then on. Requests are answered when
-their answers come, in whatever order. Whatever a client does wrong is answered with a refusal, and
-counted: who goes on and on is closed.
+answered (a refusal makes it fresh again), and *joined* from then on. What is asked while it is
+entering waits for that and is then taken in order, so a client need not wait for its answer.
+Requests are answered when their answers come, in whatever order. Whatever a client does wrong is
+answered with a refusal, and counted: who goes on and on is closed.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -108,6 +110,7 @@ class Session:
         self._close = close
         self._pending: set[int] = set()
         self._entering = False
+        self._behind: deque[Request] = deque()
         self._attachment: Attachment | None = None
         self._rate = TokenBucket(limits.requests_per_second_max, limits.requests_burst_max, now_s)
         self._mistakes = TokenBucket(MISTAKES_PER_SECOND_MAX, MISTAKES_BURST_MAX, now_s)
@@ -165,6 +168,14 @@ class Session:
             )
         if request.method in {"join", "resume"}:
             return self._start_entering(request)
+        if self._entering:
+            self._pending.add(request.id)
+            self._behind.append(request)
+            return None
+        return self._start_command(request)
+
+    def _start_command(self, request: Request) -> Refusal | None:
+        """Begin to meet a request of who has joined, or say why not."""
         place = self._attachment
         if place is None:
             return _refusal(RefusalCode.NOT_JOINED, f"{request.method}: join a room first")
@@ -212,10 +223,10 @@ class Session:
         correlation = f"{self.name}/{request_id}"
         with bound_contextvars(room=room, correlation=correlation):
             outcome = await self._house.entrance.enter(room, command, correlation=correlation)
-            self._entering = False
             self._pending.discard(request_id)
             if isinstance(outcome, Refusal):
                 self._refuse(request_id, outcome)
+                await self._take_behind()
                 return
             entered = outcome.answer
             assert isinstance(entered, Entered)
@@ -230,6 +241,7 @@ class Session:
             )
             self._answer(request_id, Entered(joined=joined, attachment=entered.attachment))
             self.joined.set()
+            await self._take_behind()
             after = outcome.position
             if isinstance(command, Resume):
                 after = min(command.position, after)
@@ -238,6 +250,23 @@ class Session:
             except Exception:  # noqa: BLE001 - of this socket alone, whatever it is
                 _log.exception("missed_events_unreadable", peer=place.peer)
                 self._close(CloseCode.INTERNAL_ERROR, "missed events cannot be read")
+
+    async def _take_behind(self) -> None:
+        """Take what was asked behind the request to enter, in order, now that this is answered.
+
+        What comes meanwhile goes behind it. After a refusal nobody has joined, so all is refused
+        at once.
+        """
+        while self._behind:
+            request = self._behind.popleft()
+            self._pending.discard(request.id)
+            refusal = self._start_command(request)
+            if refusal is not None:
+                self._refuse(request.id, refusal)
+            else:
+                # The task that it started takes its first step before the next one is started.
+                await trio.lowlevel.checkpoint()
+        self._entering = False
 
     def _attach(self, room: str, entered: Entered) -> Attachment | None:
         """Take the place in the room, unless it is gone or a later socket of the peer has it."""

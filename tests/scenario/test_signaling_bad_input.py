@@ -175,8 +175,6 @@ async def test_a_second_join_while_the_first_is_under_way_is_refused():
         await client.send({"id": 2, "method": "join", "data": {"room": "lobby"}})
         refused = await client.next_answer()
         assert (refused["id"], refused["error"]["code"]) == (2, "already_joined")
-        await client.send({"id": 3, "method": "leave"})
-        assert (await client.next_answer())["error"]["code"] == "not_joined"
         bench.control.release()
         assert (await client.next_answer())["ok"]
 

@@ -94,6 +94,73 @@ async def test_requests_reach_the_control_plane_in_the_order_of_their_frames():
         assert asked == list(range(40))
 
 
+async def test_what_is_asked_behind_a_join_is_taken_in_order_once_it_is_answered():
+    async with signaling() as bench:
+        bench.control.held.add("Join")
+        client = await bench.connect()
+        await client.send({"id": 0, "method": "join", "data": {"room": "lobby"}})
+        for number in range(1, 41):
+            method = "pauseProducer" if number % 2 else "resumeProducer"
+            await client.send({"id": number, "method": method, "data": {"producer": f"{number}"}})
+        await client.send({"id": 7, "method": "leave"})
+        twice = await client.next_answer()
+        assert (twice["id"], twice["error"]["code"]) == (7, "duplicate_request_id")
+        assert len(bench.control.requests) == 1, "nothing goes before the join"
+        bench.control.release()
+        answers = [await client.next_answer() for _ in range(41)]
+        assert all(answer["ok"] for answer in answers)
+        assert answers[0]["id"] == 0
+        assert answers[0]["data"]["peer"] == "p_1"
+        asked = [(command.peer, command.producer) for _, command, _ in bench.control.requests[1:]]
+        assert asked == [("p_1", f"{number}") for number in range(1, 41)]
+
+
+async def test_what_is_asked_behind_a_resume_is_taken_once_it_is_answered():
+    async with signaling() as bench:
+        first = await bench.connect()
+        joined = await first.join()
+        client = await bench.connect()
+        resume = {"session": joined["session"], "position": joined["position"]}
+        await client.send({"id": 1, "method": "resume", "data": resume})
+        await client.send({"id": 2, "method": "createTransport", "data": {"direction": "recv"}})
+        assert [(await client.next_answer())["id"] for _ in range(2)] == [1, 2]
+
+
+async def test_what_is_asked_behind_a_refused_join_is_refused_and_the_next_join_counts():
+    async with signaling() as bench:
+        bench.control.held.add("Join")
+        bench.control.refusals["Join"] = Refusal(RefusalCode.ROOM_NOT_FOUND, "no such room")
+        client = await bench.connect()
+        await client.send({"id": 1, "method": "join", "data": {"room": "lobby", "create": False}})
+        await client.send({"id": 2, "method": "createTransport", "data": {"direction": "recv"}})
+        await client.send({"id": 3, "method": "createTransport"})
+        await bench.control.wait_until(lambda: bench.control.requests)
+        bench.control.release()
+        refused = [await client.next_answer() for _ in range(3)]
+        assert [(answer["id"], answer["error"]["code"]) for answer in refused] == [
+            (1, "room_not_found"),
+            (2, "not_joined"),
+            (3, "not_joined"),
+        ]
+        assert len(bench.control.requests) == 1
+        del bench.control.refusals["Join"]
+        await client.join()
+
+
+async def test_so_many_requests_wait_behind_a_join_as_may_wait_for_an_answer():
+    async with signaling(limits={"requests_pending_max": 3}) as bench:
+        bench.control.held.add("Join")
+        client = await bench.connect()
+        for number in range(1, 5):
+            method = "join" if number == 1 else "createTransport"
+            data = {"room": "lobby", "direction": "recv"}
+            await client.send({"id": number, "method": method, "data": data})
+        refused = await client.next_answer()
+        assert (refused["id"], refused["error"]["code"]) == (4, "too_many_requests_pending")
+        bench.control.release()
+        assert [(await client.next_answer())["id"] for _ in range(3)] == [1, 2, 3]
+
+
 async def test_a_peer_that_left_is_not_reported_as_lost():
     async with signaling() as bench:
         client = await bench.connect()

@@ -13,11 +13,11 @@
  *   `problem` (code)          `media_blocked`: the server is there, but packets do not get through;
  *                             `unsupported`: this browser's WebRTC will not do
  */
-import { Device } from 'mediasoup-client';
 import { Backoff } from './core/backoff.js';
 import { Emitter } from './core/emitter.js';
 import { isDisconnection, isNotAllowed } from './core/errors.js';
 import { Roster } from './core/roster.js';
+import { createDevice } from './media/device.js';
 import { Link } from './media/link.js';
 import { Receiving } from './media/receiving.js';
 import { Sending } from './media/sending.js';
@@ -29,11 +29,14 @@ export class Session extends Emitter {
   #publications = new Map();
   #views = new Map();
   #media = null;
+  #device = null;
+  #prepared = null;
   #backoff = new Backoff({ first_ms: 400, max_ms: 8_000 });
   #timer = null;
   #working = false;
   #again = false;
   #everJoined = false;
+  #request = (method, data) => this.#signaling.request(method, data);
 
   /** The room as the server describes it. */
   roster = new Roster();
@@ -44,13 +47,14 @@ export class Session extends Emitter {
    * @param {import('./signaling.js').Signaling} signaling not started yet
    * @param {object} options
    * @param {boolean} options.watch consume what others publish
-   * @param {() => Promise<Device>} [options.createDevice]
+   * @param {() => Promise<import('mediasoup-client').Device>} [options.createDevice]
    */
-  constructor(signaling, { watch, createDevice = () => Device.factory() }) {
+  constructor(signaling, { watch, createDevice: create = createDevice }) {
     super();
-    this.#createDevice = createDevice;
+    this.#createDevice = create;
     this.#signaling = signaling;
     this.#watch = watch;
+    signaling.on('joining', () => this.#onJoining());
     signaling.on('joined', (answer) => this.#onJoined(answer));
     signaling.on('resumed', (answer) => this.#onResumed(answer));
     signaling.on('notification', ({ event, data }) => this.#onNotification(event, data));
@@ -65,6 +69,9 @@ export class Session extends Emitter {
   /** Connect, join, and begin to do what is wanted. */
   start() {
     this.#signaling.start();
+    // Meanwhile the browser finds out what it can do.
+    this.#device ??= this.#createDevice();
+    this.#device.catch(() => {}); // it is looked at when it is needed
   }
 
   /** Leave the room and let go of everything. Publications' tracks are not stopped. */
@@ -169,25 +176,29 @@ export class Session extends Emitter {
     this.#recoverLinks();
   }
 
+  /** What watching needs in any case is asked for along with joining: the server takes both in turn. */
+  #onJoining() {
+    this.#prepared = this.#watch ? Link.prepare('recv', this.#request) : null;
+    this.#prepared?.catch(() => {}); // it is looked at when it is needed
+  }
+
   async #onJoined(answer) {
     this.#everJoined = true;
     this.retryAt_ms = null;
     this.#closeMedia();
     this.roster.reset(answer, { fresh: true });
     const media = { device: null, sending: null, receiving: null, closed: false };
-    const request = (method, data) => this.#signaling.request(method, data);
-    // Asked for while the browser is asked what it can do.
-    const willWatch = this.#watch && this.roster.remoteProducers.length > 0;
-    const prepared = willWatch ? Link.prepare('recv', request) : null;
-    prepared?.catch(() => {}); // it is looked at when it is needed
+    const [device, prepared] = [this.#device ?? this.#createDevice(), this.#prepared];
+    this.#device = this.#prepared = null; // the next session has others
     try {
-      media.device = await this.#createDevice();
+      media.device = await device;
       await media.device.load({ routerRtpCapabilities: answer.routerRtpCapabilities });
     } catch (error) {
       console.error(error);
       this.emit('problem', 'unsupported');
       return;
     }
+    const request = this.#request;
     const watchLink = (link) => this.#watchLink(media, link);
     media.sending = new Sending(media.device, request, watchLink);
     media.receiving = new Receiving(media.device, request, watchLink, prepared);

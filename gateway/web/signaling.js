@@ -6,6 +6,7 @@
  * notification once; when the session is gone it joins afresh.
  *
  * Events:
+ *   `joining`                `join` was sent: what needs none of its answer may follow at once
  *   `joined` (answer)        a new session: everything of an older one is void
  *   `resumed` (answer)       the same session again; missed notifications follow
  *   `notification` ({event, position, data})   each exactly once, in order
@@ -37,6 +38,7 @@ export class Signaling extends Emitter {
   #attempt = 0;
   #timer = null;
   #state = 'idle';
+  #joining = false;
 
   /**
    * @param {object} options
@@ -94,12 +96,13 @@ export class Signaling extends Emitter {
   }
 
   /**
-   * Send a request and wait for its answer.
+   * Send a request and wait for its answer. It may go out from `joining` on: the server takes
+   * requests in order, and refuses what comes behind a `join` that it refuses.
    * @returns {Promise<object>} the answer's data
    * @throws {SignalingError} the server's code, or `not_connected`, `connection_lost`, `timeout`
    */
   request(method, data) {
-    if (this.#state !== 'joined') {
+    if (this.#state !== 'joined' && !this.#joining) {
       return Promise.reject(new SignalingError('not_connected', `${method}: not connected`));
     }
     return this.#send(method, data);
@@ -167,11 +170,15 @@ export class Signaling extends Emitter {
         this.#session = null;
       }
     }
-    return { resumed: false, ...(await this.#send('join', this.#join)) };
+    const answer = this.#send('join', this.#join);
+    this.#joining = true;
+    this.emit('joining');
+    return { resumed: false, ...(await answer) };
   }
 
   #entered({ resumed, ...answer }) {
     this.#state = 'joined';
+    this.#joining = false;
     this.#backoff.reset();
     this.#session = answer.session ?? this.#session;
     // A resume answer's position is not taken over: the missed ones lie before it.
@@ -266,6 +273,7 @@ export class Signaling extends Emitter {
 
   #drop(code, error) {
     clearTimeout(this.#timer);
+    this.#joining = false;
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(code);

@@ -118,6 +118,10 @@ export class Receiving {
       transport: link.id,
       producer,
       rtpCapabilities: this.#device.recvRtpCapabilities,
+    }).catch((error) => {
+      // One that was asked for long before may be gone without this side having had it.
+      if (error.code === 'transport_not_found' && link === this.#link) this.drop();
+      throw error;
     });
     // Before this side is ready nothing can come on a transport that has yet to connect: no wait for it.
     const soon = link.state === 'new' && !this.#views.has(producer);
@@ -131,9 +135,9 @@ export class Receiving {
       // One stream a source: the browser then keeps its sound and picture in step.
       streamId: `${peer}-${streamOf(appData)}`,
     });
-    if (link !== this.#link) throw new SignalingError('transport_closed');
     const { type } = answer;
     const resumed = await early; // if it failed, it is tried again
+    if (link !== this.#link) throw new SignalingError('transport_closed');
     const fresh = { begun: false, paused: !resumed, layer: null, priority: 1 };
     this.#held.set(producer, { consumer, type, ...fresh });
   }

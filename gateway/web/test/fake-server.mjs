@@ -26,6 +26,7 @@ export class FakeServer {
   sockets = new Set();
   position = 10;
   #waiters = [];
+  #expected = [];
 
   static async start(port = 0) {
     const server = new FakeServer();
@@ -72,7 +73,12 @@ export class FakeServer {
     await new Promise((resolve) => this.server.close(resolve));
   }
 
-  /** Resolves with the first request of `method` that comes from now on. */
+  /** Resolves when the next request of `method` arrives, before it is answered. */
+  nextArrival(method) {
+    return new Promise((resolve) => this.#expected.push({ method, resolve }));
+  }
+
+  /** Resolves with the first request of `method` that comes from now on, once it is answered. */
   nextRequest(method) {
     return new Promise((resolve) => this.#waiters.push({ method, resolve }));
   }
@@ -91,6 +97,13 @@ export class FakeServer {
 
   async #onRequest(socket, { id, method, data }) {
     this.requests.push({ method, data });
+    for (const expected of this.#expected) if (expected.method === method) expected.resolve();
+    this.#expected = this.#expected.filter((expected) => expected.method !== method);
+    if (method === 'join' || method === 'resume') {
+      socket.entering = new Promise((done) => (socket.entered = done));
+    } else if (socket.entering) {
+      await socket.entering;
+    }
     const answer = this.silent.has(method) ? null : this.#answer(socket, method, data);
     if (answer) {
       try {
@@ -101,6 +114,10 @@ export class FakeServer {
         const { code, message } = error;
         socket.send(encode({ id, ok: false, error: { code, message } }));
       }
+      if (method === 'join' || method === 'resume') {
+        socket.entered();
+        socket.entering = null;
+      }
     }
     const due = this.#waiters.filter((waiter) => waiter.method === method);
     this.#waiters = this.#waiters.filter((waiter) => waiter.method !== method);
@@ -109,6 +126,11 @@ export class FakeServer {
 
   #answer(socket, method, data) {
     const handler = this.handlers.get(method);
+    if (!socket.joined && method !== 'join' && method !== 'resume') {
+      return () => {
+        throw new Refusal('not_joined');
+      };
+    }
     if (handler) return async () => this.#enter(socket, method, await handler(data, socket));
     if (method === 'join') return () => this.#enter(socket, method, this.#join());
     if (method === 'resume') return () => this.#enter(socket, method, this.#resume(data));

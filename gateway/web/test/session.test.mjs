@@ -1,39 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeMediaStreamTrack } from 'fake-mediastreamtrack';
-import { Device } from 'mediasoup-client';
-import * as fakeParameters from 'mediasoup-client/fakeParameters';
-import { FakeHandler } from 'mediasoup-client/handlers/FakeHandler';
 import { Session } from '../session.js';
 import { Refusal } from './fake-server.mjs';
 import { FakeSfu } from './fake-sfu.mjs';
-import { clientOf, next } from './support.mjs';
-
-/** A session on a fake SFU; its transports' connection states are set by hand. */
-async function sessionOn(t, { watch }) {
-  t.mock.method(console, 'warn', () => {});
-  const sfu = await FakeSfu.start();
-  t.after(() => sfu.stop());
-  const handlers = [];
-  const { factory, ...rest } = FakeHandler.createFactory(fakeParameters);
-  const keep = (options) => {
-    const handler = factory(options);
-    handlers.push(handler);
-    return handler;
-  };
-  const createDevice = () => Device.factory({ handlerFactory: { ...rest, factory: keep } });
-  const signaling = clientOf(t, sfu);
-  const session = new Session(signaling, { watch, createDevice });
-  t.after(() => session.close());
-  const problems = [];
-  session.on('problem', (code) => problems.push(code));
-  return { sfu, session, signaling, handlers, problems };
-}
-
-/** Wait for changes until `condition` holds. */
-async function until(session, condition) {
-  while (!condition()) await next(session, 'change');
-}
+import { clientOf, next, playing, sessionOn, until } from './support.mjs';
 
 const camera = () => ({ source: 'camera', track: new FakeMediaStreamTrack({ kind: 'video' }) });
 const microphone = () => ({
@@ -41,8 +12,6 @@ const microphone = () => ({
   track: new FakeMediaStreamTrack({ kind: 'audio' }),
 });
 const sources = (sfu) => [...sfu.producers.values()].map(({ appData }) => appData.source);
-const playing = (sfu) =>
-  [...sfu.consumers.values()].filter(({ paused }) => !paused).map(({ producer }) => producer);
 
 async function publishing(t) {
   const all = await sessionOn(t, { watch: false });
@@ -202,8 +171,9 @@ test('a viewer hears of a closed producer while it lets go of another by itself'
   let answer;
   sfu.handlers.set('closeConsumer', () => new Promise((resolve) => (answer = resolve)));
   const asked = sfu.nextRequest('closeConsumer');
+  const arrived = sfu.nextArrival('closeConsumer');
   sfu.notify('peerLeft', { peer: 'host', reason: 'left' });
-  await until(session, () => answer !== undefined);
+  await arrived;
   for (const id of ids) sfu.closeProducer(id);
   await until(session, () => session.consumers.size === 0);
   answer({});

@@ -1,8 +1,13 @@
-/** What the tests share: a signaling client on a fake server, and waiting for events. */
+/** What the tests share: a signaling client and a session on a fake server, and waiting for events. */
+import { Device } from 'mediasoup-client';
+import * as fakeParameters from 'mediasoup-client/fakeParameters';
+import { FakeHandler } from 'mediasoup-client/handlers/FakeHandler';
 import { WebSocket } from 'ws';
 import { Backoff } from '../core/backoff.js';
+import { Session } from '../session.js';
 import { Signaling } from '../signaling.js';
 import { FakeServer } from './fake-server.mjs';
+import { FakeSfu } from './fake-sfu.mjs';
 
 /** A server and a client, both closed after the test. */
 export async function serverAndClient(t, options = {}) {
@@ -49,3 +54,33 @@ export async function joined(client) {
 
 /** Everything sent before has arrived once this is answered. */
 export const settled = (client) => client.request('getStats', {});
+
+/** A session on a fake SFU; its transports' connection states are set by hand. */
+export async function sessionOn(t, { watch }) {
+  t.mock.method(console, 'warn', () => {});
+  const sfu = await FakeSfu.start();
+  t.after(() => sfu.stop());
+  const handlers = [];
+  const { factory, ...rest } = FakeHandler.createFactory(fakeParameters);
+  const keep = (options) => {
+    const handler = factory(options);
+    handlers.push(handler);
+    return handler;
+  };
+  const createDevice = () => Device.factory({ handlerFactory: { ...rest, factory: keep } });
+  const signaling = clientOf(t, sfu);
+  const session = new Session(signaling, { watch, createDevice });
+  t.after(() => session.close());
+  const problems = [];
+  session.on('problem', (code) => problems.push(code));
+  return { sfu, session, signaling, handlers, problems };
+}
+
+/** Wait for changes until `condition` holds. */
+export async function until(session, condition) {
+  while (!condition()) await next(session, 'change');
+}
+
+/** Producers whose packets come. */
+export const playing = (sfu) =>
+  [...sfu.consumers.values()].filter(({ paused }) => !paused).map(({ producer }) => producer);

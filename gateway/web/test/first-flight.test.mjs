@@ -1,0 +1,204 @@
+/** What a session does to have its first picture soon, and what becomes of it when joining fails. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { askingOnce } from '../media/device.js';
+import { Refusal } from './fake-server.mjs';
+import { clientOf, next, playing, serverAndClient, sessionOn, settled, until } from './support.mjs';
+
+const methods = (sfu) => sfu.requests.map(({ method }) => method);
+
+/** Hold the answers of a method back; `release` gives them. */
+function hold(server, method) {
+  const handler = server.handlers.get(method);
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  server.handlers.set(method, async (data) => {
+    await released;
+    return handler ? handler(data) : server.room('session-held');
+  });
+  return release;
+}
+
+test('a transport is asked for along with joining, and is the one that is used', async (t) => {
+  const { sfu, session } = await sessionOn(t, { watch: true });
+  sfu.hostPublishes('video', 'camera');
+  const release = hold(sfu, 'join');
+  const came = sfu.nextArrival('createTransport');
+  session.start();
+  await came; // although nobody answered
+  assert.equal(session.joined, false);
+  release();
+  await until(session, () => playing(sfu).length === 1);
+  assert.deepEqual(methods(sfu).slice(0, 3), ['join', 'createTransport', 'consume']);
+  assert.equal(sfu.count('createTransport'), 1);
+});
+
+test('who waits for a stream has its transport already when one begins', async (t) => {
+  const { sfu, session } = await sessionOn(t, { watch: true });
+  const created = sfu.nextRequest('createTransport');
+  session.start();
+  await created;
+  const camera = sfu.hostPublishes('video', 'camera');
+  await until(session, () => playing(sfu).includes(camera));
+  assert.equal(sfu.count('createTransport'), 1);
+});
+
+test('a transport that was gone before it was used is replaced', async (t) => {
+  const { sfu, session } = await sessionOn(t, { watch: true });
+  const created = sfu.nextRequest('createTransport');
+  session.start();
+  await created;
+  const [gone] = sfu.transports;
+  sfu.transports.delete(gone);
+  const camera = sfu.hostPublishes('video', 'camera');
+  await until(session, () => playing(sfu).includes(camera));
+  assert.deepEqual([sfu.count('createTransport'), sfu.transports.has(gone)], [2, false]);
+});
+
+test('a transport that is refused along with joining is asked for again when it is needed', async (t) => {
+  const { sfu, session } = await sessionOn(t, { watch: true });
+  const create = sfu.handlers.get('createTransport');
+  sfu.handlers.set('createTransport', () => {
+    sfu.handlers.set('createTransport', create);
+    throw new Refusal('overloaded');
+  });
+  const camera = sfu.hostPublishes('video', 'camera');
+  session.start();
+  await until(session, () => playing(sfu).includes(camera));
+  assert.equal(sfu.count('createTransport'), 2);
+  assert.equal(console.warn.mock.callCount(), 0);
+});
+
+test('a refused join takes with it what was asked along with it, and no word is lost on that', async (t) => {
+  const { sfu, session } = await sessionOn(t, { watch: true });
+  const join = () => {
+    throw new Refusal('room_not_found');
+  };
+  sfu.handlers.set('join', join);
+  const refused = next(session, 'refused');
+  session.start();
+  assert.equal((await refused).code, 'room_not_found');
+  assert.equal(sfu.transports.size, 0);
+  sfu.handlers.delete('join');
+  const camera = sfu.hostPublishes('video', 'camera');
+  session.start();
+  await until(session, () => playing(sfu).includes(camera));
+  assert.equal(sfu.transports.size, 1);
+  assert.equal(console.warn.mock.callCount(), 0);
+});
+
+test('who does not watch asks for no transport to watch with', async (t) => {
+  const { sfu, session, signaling } = await sessionOn(t, { watch: false });
+  session.start();
+  await until(session, () => session.joined);
+  await settled(signaling);
+  assert.equal(sfu.count('createTransport'), 0);
+});
+
+test('a session that is resumed asks for no other transport', async (t) => {
+  const { sfu, session, signaling } = await sessionOn(t, { watch: true });
+  const camera = sfu.hostPublishes('video', 'camera');
+  session.start();
+  await until(session, () => playing(sfu).includes(camera));
+  const resumed = next(signaling, 'resumed');
+  sfu.cut();
+  await resumed;
+  await settled(signaling);
+  assert.equal(sfu.count('createTransport'), 1);
+});
+
+test('the connection begins without waiting for what the server says of it', async (t) => {
+  const { sfu, session } = await sessionOn(t, { watch: true });
+  sfu.silent.add('connectTransport');
+  const camera = sfu.hostPublishes('video', 'camera');
+  const asked = sfu.nextRequest('connectTransport');
+  session.start();
+  await asked;
+  await until(session, () => session.consumers.has(camera));
+  assert.ok(playing(sfu).includes(camera));
+});
+
+test('a connection that the server refuses is replaced', async (t) => {
+  const { sfu, session } = await sessionOn(t, { watch: true });
+  const connect = sfu.handlers.get('connectTransport');
+  sfu.handlers.set('connectTransport', () => {
+    sfu.handlers.set('connectTransport', connect);
+    throw new Refusal('transport_not_found');
+  });
+  const camera = sfu.hostPublishes('video', 'camera');
+  const closed = sfu.nextRequest('closeTransport');
+  session.start();
+  await closed;
+  const connected = sfu.nextRequest('connectTransport');
+  await connected;
+  await until(session, () => session.consumers.has(camera) && playing(sfu).includes(camera));
+  assert.equal(sfu.transports.size, 1);
+});
+
+test('requests go out from joining on, and not before', async (t) => {
+  const { server, client } = await serverAndClient(t);
+  await assert.rejects(client.request('getStats', {}), { code: 'not_connected' });
+  const answered = new Promise((resolve) => {
+    client.on('joining', () => resolve(client.request('getStats', {})));
+  });
+  client.start();
+  await answered;
+  assert.deepEqual(methods(server), ['join', 'getStats']);
+});
+
+test('what was asked along with joining fails with the socket', async (t) => {
+  const { server, client } = await serverAndClient(t);
+  server.silent.add('join');
+  const asked = new Promise((resolve) => {
+    const off = client.on('joining', () => {
+      off();
+      resolve(client.request('getStats', {}).catch((error) => error.code));
+    });
+  });
+  const arrived = server.nextRequest('join');
+  client.start();
+  await arrived;
+  server.cut();
+  assert.equal(await asked, 'connection_lost');
+});
+
+test('a client that was lost while it joined asks for nothing until it joins again', async (t) => {
+  const { server } = await serverAndClient(t);
+  const client = clientOf(t, server);
+  server.silent.add('join');
+  const arrived = server.nextRequest('join');
+  client.start();
+  await arrived;
+  const lost = next(client, 'lost');
+  server.cut();
+  await lost;
+  await assert.rejects(client.request('getStats', {}), { code: 'not_connected' });
+});
+
+test('the browser is asked what it can do once, in each direction', async () => {
+  const asked = [];
+  const factory = askingOnce({
+    name: 'Fake',
+    getNativeRtpCapabilities: async ({ direction }) => {
+      asked.push(direction);
+      return { direction };
+    },
+  });
+  const both = ['recvonly', 'sendonly', 'recvonly', 'sendonly'];
+  const answers = both.map((direction) => factory.getNativeRtpCapabilities({ direction }));
+  assert.deepEqual((await Promise.all(answers)).map(({ direction }) => direction), both);
+  assert.deepEqual([asked, factory.name], [['recvonly', 'sendonly'], 'Fake']);
+});
+
+test('a browser that could not say what it can do is asked again', async () => {
+  let fails = true;
+  const factory = askingOnce({
+    getNativeRtpCapabilities: async () => {
+      if (!fails) return { codecs: [] };
+      throw new Error('not now');
+    },
+  });
+  await assert.rejects(factory.getNativeRtpCapabilities({ direction: 'recvonly' }));
+  fails = false;
+  assert.deepEqual(await factory.getNativeRtpCapabilities({ direction: 'recvonly' }), { codecs: [] });
+});

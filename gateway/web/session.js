@@ -170,6 +170,11 @@ export class Session extends Emitter {
     return { send, recv };
   }
 
+  /** Ask the server anything; the pages' own requests go elsewhere. Rejects with a SignalingError. */
+  request(method, data) {
+    return this.#signaling.request(method, data);
+  }
+
   /** The network is back, or another one: look after everything at once. */
   networkChanged() {
     this.#signaling.retryNow();

@@ -73,6 +73,15 @@ export const errors = {
     'The camera did not start',
     'The browser could not open it. Try again, or choose another camera in the browser’s settings.',
   ],
+  bad_scalability: [
+    'There is no such scalability mode',
+    'The page’s address asks for one that does not exist. A mode is written like L3T3_KEY.',
+  ],
+  unsupported_scalability: [
+    'This browser cannot send these layers',
+    'It does not send this codec in the scalability mode that the page’s address asks for. ' +
+      'VP9 and AV1 have the most modes: add codec=vp9 to the address, or take another mode.',
+  ],
   unreachable: ['The server cannot be reached', 'Is your network up? This page keeps trying.'],
   room_not_found: [
     'This room does not exist',

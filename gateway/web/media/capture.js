@@ -4,6 +4,13 @@
  * Errors are `CaptureError`s whose code is a key of `words.errors`.
  */
 
+/**
+ * How video is to be sent.
+ * @typedef {object} Wish
+ * @property {string} codec `vp8`, `vp9`, `h264` or `av1`
+ * @property {string} [scalability] mode of the camera's one stream; simulcast without it
+ */
+
 /** Why there is no camera, microphone or screen. */
 export class CaptureError extends Error {
   /** @param {string} code `insecure`, `denied`, `no_camera`, `busy`, `cancelled` or `capture_failed` */
@@ -31,6 +38,9 @@ const CAMERA_ENCODINGS = [
   { scaleResolutionDownBy: 2, maxBitrate: 600_000, scalabilityMode: 'L1T3' },
   { scaleResolutionDownBy: 1, maxBitrate: 2_200_000, scalabilityMode: 'L1T3' },
 ];
+
+/** What one stream takes whose layers lie inside of it. */
+const LAYERED_BPS_MAX = 2_500_000;
 
 /** One layer: text on a screen must stay sharp, and changes seldom. */
 const SCREEN_ENCODINGS = [{ maxBitrate: 3_000_000, maxFramerate: 15 }];
@@ -97,11 +107,19 @@ export function chooseCodec(codecs, name) {
   return codecs.find((codec) => codec.mimeType.toLowerCase() === mimeType);
 }
 
-/** mediasoup-client's options for producing a source. `codec` is the wanted video codec's name. */
-export const sendingOptions = (source, codec) => (device) => {
+/** How the camera is sent: simulcast, or one stream if a scalability mode is wanted. */
+const cameraEncodings = (scalabilityMode) =>
+  scalabilityMode ? [{ maxBitrate: LAYERED_BPS_MAX, scalabilityMode }] : CAMERA_ENCODINGS;
+
+/**
+ * mediasoup-client's options for producing a source.
+ * @param {string} source
+ * @param {Wish} wish
+ */
+export const sendingOptions = (source, { codec, scalability }) => (device) => {
   if (source === 'microphone') return { codecOptions: { opusFec: true, opusDtx: false } };
   if (source === 'screenAudio') return { codecOptions: { opusStereo: true, opusFec: true } };
-  const encodings = source === 'camera' ? CAMERA_ENCODINGS : SCREEN_ENCODINGS;
+  const encodings = source === 'camera' ? cameraEncodings(scalability) : SCREEN_ENCODINGS;
   return {
     codec: chooseCodec(device.sendRtpCapabilities.codecs, codec),
     codecOptions: { videoGoogleStartBitrate: 1000 },

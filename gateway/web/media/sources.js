@@ -9,7 +9,7 @@ import { captureCamera, captureCameraAgain, captureScreen, sendingOptions } from
 
 export class Sources extends Emitter {
   #tracks = new Map();
-  #codec = 'vp8';
+  #wish = { codec: 'vp8' };
   #muted = false;
   #cameraOff = false;
   #busy = false;
@@ -51,11 +51,11 @@ export class Sources extends Emitter {
 
   /**
    * Open camera and microphone.
-   * @param {string} codec the wanted video codec
+   * @param {import('./capture.js').Wish} wish
    * @throws {import('./capture.js').CaptureError}
    */
-  async open(codec) {
-    this.#codec = codec;
+  async open(wish) {
+    this.#wish = wish;
     const { camera, microphone } = await captureCamera();
     this.#set('camera', camera);
     if (microphone) this.#set('microphone', microphone);
@@ -149,7 +149,7 @@ export class Sources extends Emitter {
   #publication(source) {
     const paused =
       (source === 'microphone' && this.#muted) || (source === 'camera' && this.#cameraOff);
-    const options = sendingOptions(source, this.#codec);
+    const options = sendingOptions(source, this.#wish);
     return { source, track: this.#tracks.get(source) ?? null, paused, options };
   }
 

@@ -73,6 +73,8 @@ export function exposeDebugFace(current) {
     get session() {
       return current();
     },
+    /** Send a request of the signaling protocol, such as `setPreferredLayers`. */
+    request: (method, data) => current()?.request(method, data),
     /** W3C statistics as plain arrays: `{send: […] | null, recv: […] | null}`. */
     async stats() {
       const { send, recv } = (await current()?.stats()) ?? {};

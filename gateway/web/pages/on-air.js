@@ -9,8 +9,16 @@ import { setting } from '../core/address.js';
 import { Emitter } from '../core/emitter.js';
 import { isNotAllowed } from '../core/errors.js';
 import { hostState, isRecovering } from '../core/states.js';
+import { canSendLayers, isScalabilityMode } from '../media/scalability.js';
 import { Sources } from '../media/sources.js';
 import { hasWebRtc, openSession } from './common.js';
+
+/** Why video can't be sent as the address asks for it: a key of `words.errors`, or null. */
+async function refusalOf({ codec, scalability }) {
+  if (scalability === undefined) return null;
+  if (!isScalabilityMode(scalability)) return 'bad_scalability';
+  return (await canSendLayers(codec, scalability)) ? null : 'unsupported_scalability';
+}
 
 export class OnAir extends Emitter {
   sources = new Sources();
@@ -75,10 +83,19 @@ export class OnAir extends Emitter {
       this.fail('no_webrtc');
       return;
     }
+    const wish = {
+      codec: setting(location, 'codec') ?? 'vp8',
+      scalability: setting(location, 'scalability'),
+    };
     this.phase = 'capturing';
     this.emit('change');
+    const refusal = await refusalOf(wish);
+    if (refusal) {
+      this.fail(refusal);
+      return;
+    }
     try {
-      await this.sources.open(setting(location, 'codec') ?? 'vp8');
+      await this.sources.open(wish);
     } catch (failure) {
       this.fail(failure.code ?? 'capture_failed');
       return;

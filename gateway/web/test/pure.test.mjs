@@ -5,7 +5,8 @@ import { Backoff } from '../core/backoff.js';
 import { Emitter } from '../core/emitter.js';
 import { isNotAllowed, isPassing, isSessionGone } from '../core/errors.js';
 import { Ledger } from '../core/ledger.js';
-import { chooseCodec } from '../media/capture.js';
+import { chooseCodec, sendingOptions } from '../media/capture.js';
+import { canSendLayers, isScalabilityMode } from '../media/scalability.js';
 import * as words from '../words.js';
 
 const of = (position, event = 'e', data = {}) => ({ position, event, data });
@@ -101,6 +102,59 @@ test('a codec is found by its name, in any case', () => {
   const codecs = [{ mimeType: 'video/VP8' }, { mimeType: 'video/H264' }, { mimeType: 'video/rtx' }];
   assert.equal(chooseCodec(codecs, 'h264'), codecs[1]);
   assert.equal(chooseCodec(codecs, 'av1'), undefined);
+});
+
+test('scalability modes are those of W3C webrtc-svc that build layers upon each other', () => {
+  for (const mode of ['L1T1', 'L1T3', 'L2T1h', 'L2T2_KEY_SHIFT', 'L3T3', 'L3T3_KEY']) {
+    assert.ok(isScalabilityMode(mode), mode);
+  }
+  for (const bad of ['', 'L4T1', 'L1T4', 'L1T2_KEY', 'S3T3', 'l3t3', 'L3T3_key', ' L3T3', 'L3T3\n']) {
+    assert.ok(!isScalabilityMode(bad), bad);
+  }
+});
+
+test('a scalability mode makes one stream of the camera, and leaves the screen alone', () => {
+  const device = { sendRtpCapabilities: { codecs: [] } };
+  const modes = (source, wish) =>
+    sendingOptions(source, wish)(device).encodings.map((one) => one.scalabilityMode);
+  assert.deepEqual(modes('camera', { codec: 'vp9' }), ['L1T3', 'L1T3', 'L1T3']);
+  assert.deepEqual(modes('camera', { codec: 'vp9', scalability: 'L3T3_KEY' }), ['L3T3_KEY']);
+  assert.deepEqual(modes('screen', { codec: 'vp9', scalability: 'L3T3_KEY' }), [undefined]);
+});
+
+test('layers can be sent by a browser that takes the mode, remembers it and encodes it so', async (t) => {
+  const browser = { takes: true, remembers: true, encodes: true, closed: 0 };
+  class RTCPeerConnection {
+    addTransceiver(kind, { sendEncodings }) {
+      if (!browser.takes) throw new DOMException('no', 'OperationError');
+      return { sender: { getParameters: () => ({ encodings: browser.remembers ? sendEncodings : [{}] }) } };
+    }
+    close() {
+      browser.closed += 1;
+    }
+  }
+  const mediaCapabilities = {
+    encodingInfo: async ({ video }) => {
+      assert.deepEqual([video.contentType, video.scalabilityMode], ['video/AV1', 'L3T3']);
+      if (browser.encodes === null) throw new TypeError('no such codec');
+      return { supported: browser.encodes };
+    },
+  };
+  const globals = { RTCPeerConnection, navigator: { mediaCapabilities } };
+  for (const [name, value] of Object.entries(globals)) {
+    const before = Object.getOwnPropertyDescriptor(globalThis, name);
+    Object.defineProperty(globalThis, name, { value, configurable: true });
+    t.after(() => {
+      if (before) Object.defineProperty(globalThis, name, before);
+      else delete globalThis[name];
+    });
+  }
+  assert.equal(await canSendLayers('av1', 'L3T3'), true);
+  for (const lack of [{ takes: false }, { remembers: false }, { encodes: false }, { encodes: null }]) {
+    Object.assign(browser, { takes: true, remembers: true, encodes: true }, lack);
+    assert.equal(await canSendLayers('av1', 'L3T3'), false, JSON.stringify(lack));
+  }
+  assert.equal(browser.closed, 5);
 });
 
 test('figures are said for people', () => {

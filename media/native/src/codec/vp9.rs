@@ -38,6 +38,20 @@ pub struct Layers {
     pub is_inter_layer_predicted: bool,
 }
 
+impl Layers {
+    /// U says that pictures of higher temporal layers which follow refer to none of theirs before. So
+    /// who is sent this picture may go on with all layers. It says nothing of this picture itself: one
+    /// of layer 2 may refer to one of layer 1. Only for those of layer 1 it is taken to say that they
+    /// refer to layer 0, for there are encoders that do not set it in layer 0.
+    fn switches_up_to(self) -> u8 {
+        if self.is_switching_up_point {
+            u8::MAX
+        } else {
+            0
+        }
+    }
+}
+
 impl Descriptor {
     /// Parses the start of a payload. `None` if it is truncated.
     pub fn parse(payload: &[u8]) -> Option<Self> {
@@ -98,9 +112,9 @@ pub(super) fn inspect(payload: &[u8]) -> PayloadInfo {
         temporal_layer: descriptor.layers.map_or(0, |one| one.temporal_layer),
         switching_point: descriptor
             .layers
-            .is_some_and(|one| one.is_switching_up_point),
+            .is_some_and(|one| one.is_switching_up_point && one.temporal_layer == 1),
         is_layer_start: descriptor.starts_frame && !descriptor.is_inter_predicted,
-        switches_up_to: 0,
+        switches_up_to: descriptor.layers.map_or(0, Layers::switches_up_to),
         is_layered: descriptor.layers.is_some(),
     })
 }
@@ -158,6 +172,18 @@ mod tests {
         assert!(upper.start_of_frame && !upper.keyframe);
         assert!(!inspect(&[0x48]).keyframe);
         assert_eq!(inspect(&[0x00]), PayloadInfo::default());
+    }
+
+    #[test]
+    fn a_switching_up_point_is_for_the_layers_above_it() {
+        let at = |temporal: u8, up: u8| inspect(&[0xa8, 1, temporal << 5 | up << 4, 0]);
+        assert_eq!(
+            (at(0, 1).switches_up_to, at(2, 1).switches_up_to),
+            (255, 255)
+        );
+        assert_eq!((at(0, 0).switches_up_to, at(2, 0).switches_up_to), (0, 0));
+        assert!(at(1, 1).switching_point);
+        assert!(!at(2, 1).switching_point && !at(1, 0).switching_point);
     }
 
     #[test]

@@ -166,25 +166,35 @@ impl Consumer {
         (spatial, temporal)
     }
 
-    /// On the way to a lower encoding, which begins with a keyframe only, the present one is cut
-    /// short at once: to its lowest temporal layer, or altogether if even that is too much, or if the
-    /// queue on the way is to drain first.
+    /// On the way to a lower encoding, or to a lower layer of k-SVC, which begin with a keyframe only, the
+    /// present one is cut short at once: to its lowest temporal layer, or altogether if even that is too
+    /// much, or if the queue on the way is to drain first.
     pub(crate) fn hurry_down(&mut self, now_ns: u64, target: Option<u8>, producer: &Producer) {
-        let current = self.selection.current();
         self.cut = false;
         let (spatial, mut temporal) = self.wanted;
         if self.catches_up() {
             temporal = 0;
         }
-        let lower = current.zip(target).filter(|(now, then)| then < now);
-        let Some((current, _)) = lower.filter(|_| self.reason == Reason::Bandwidth) else {
-            self.filter.aim(spatial, temporal);
+        self.filter.aim(spatial, temporal);
+        let Some((current, target)) = self.selection.current().zip(target) else {
             return;
         };
-        self.filter.aim(spatial, 0);
+        let Some(state) = producer.encodings.get(usize::from(current)) else {
+            return;
+        };
+        let is_key = state.structure == Structure::Key;
+        let is_other = target != current;
+        if !(is_other || is_key) || !self.must_go_down(now_ns, target, producer) {
+            return;
+        }
+        if is_other {
+            self.filter.aim(spatial, 0);
+        } else {
+            self.filter.hurry();
+        }
         let granted_bps = self.grant.map_or(0, |grant| grant.bitrate_bps);
-        let state = producer.encodings.get(usize::from(current));
-        let least_bps = state.map_or(0, |one| one.rates.bitrate_bps(now_ns, ALL, 0, false));
+        let (present, _) = self.filter.current();
+        let least_bps = state.rates.bitrate_bps(now_ns, present, 0, is_key);
         self.cut = self.ask_at_ns.is_some() || least_bps > 2 * granted_bps;
     }
 
@@ -221,6 +231,13 @@ impl Consumer {
     /// Whether it began with a keyframe of the past and has not caught up yet.
     pub(crate) fn catches_up(&self) -> bool {
         self.cursor.is_some_and(|one| one.is_replay && !one.live)
+    }
+
+    /// Whether other layers of the stream that it is sent begin with a keyframe only.
+    pub(crate) fn awaits_keyframe(&self, producer: &Producer) -> bool {
+        let current = self.selection.current();
+        let state = current.and_then(|one| producer.encodings.get(usize::from(one)));
+        state.is_some_and(|one| self.filter.needs_keyframe(one.structure))
     }
 
     /// Whether it went down from this encoding, or is cut off from it on the way down.

@@ -64,6 +64,8 @@ pub(crate) struct LayerFilter {
     temporal: u8,
     target_spatial: u8,
     target_temporal: u8,
+    /// Until the next keyframe only the lowest temporal layer passes.
+    hurries: bool,
 }
 
 impl Default for LayerFilter {
@@ -73,6 +75,7 @@ impl Default for LayerFilter {
             temporal: ALL,
             target_spatial: ALL,
             target_temporal: ALL,
+            hurries: false,
         }
     }
 }
@@ -91,11 +94,18 @@ impl LayerFilter {
     /// Wants other layers; they come as soon as they can.
     pub(crate) fn aim(&mut self, spatial: u8, temporal: u8) {
         (self.target_spatial, self.target_temporal) = (spatial, temporal);
+        self.hurries = false;
+    }
+
+    /// Until the keyframe comes that the target needs, passes as little as can be.
+    pub(crate) fn hurry(&mut self) {
+        self.hurries = true;
     }
 
     /// A stream begins, with a keyframe.
     pub(crate) fn begin(&mut self) {
         (self.spatial, self.temporal) = (self.target_spatial, self.target_temporal);
+        self.hurries = false;
     }
 
     /// Whether a keyframe is needed to reach the target.
@@ -137,21 +147,10 @@ impl LayerFilter {
     }
 
     fn change(&mut self, info: &PayloadInfo, structure: Structure, key_picture: bool) {
-        if self.target_temporal < self.temporal || key_picture {
-            self.temporal = self.target_temporal;
-        } else if info.temporal_layer > self.temporal
-            && info.temporal_layer <= self.target_temporal
-            && info.switching_point
-        {
-            self.temporal = if info.temporal_layer == self.target_temporal {
-                self.target_temporal
-            } else {
-                info.temporal_layer
-            };
-        } else if info.temporal_layer <= self.temporal && info.switches_up_to > self.temporal {
-            self.temporal = info.switches_up_to.min(self.target_temporal);
-        }
         let begins_picture = info.spatial_layer == 0;
+        if begins_picture || structure == Structure::Flat {
+            self.change_temporal(info, key_picture);
+        }
         match structure {
             Structure::Flat => {}
             _ if begins_picture && key_picture => self.spatial = self.target_spatial,
@@ -167,6 +166,26 @@ impl LayerFilter {
                 self.spatial = info.spatial_layer;
             }
             _ => {}
+        }
+    }
+
+    /// With a picture, in all of its spatial layers: half of one would be left without an end.
+    fn change_temporal(&mut self, info: &PayloadInfo, key_picture: bool) {
+        self.hurries &= !key_picture;
+        let target = if self.hurries {
+            0
+        } else {
+            self.target_temporal
+        };
+        if target < self.temporal || key_picture {
+            self.temporal = target;
+        } else if info.temporal_layer > self.temporal
+            && info.temporal_layer <= target
+            && info.switching_point
+        {
+            self.temporal = info.temporal_layer;
+        } else if info.temporal_layer <= self.temporal && info.switches_up_to > self.temporal {
+            self.temporal = info.switches_up_to.min(target);
         }
     }
 }
@@ -247,6 +266,38 @@ mod tests {
             picture(&mut filter, Structure::Full, true),
             [Pass, Pass, PassLast]
         );
+    }
+
+    #[test]
+    fn temporal_layers_of_svc_change_between_pictures_only() {
+        let mut filter = LayerFilter::default();
+        let mut pass = |spatial, aim: Option<u8>| {
+            if let Some(temporal) = aim {
+                filter.aim(ALL, temporal);
+            }
+            filter.sift(&frame(spatial, 2, true), Structure::Full, false) != Sieve::LeaveOut
+        };
+        assert!(pass(0, None) && pass(1, Some(0)) && pass(2, None));
+        assert!(!pass(0, None) && !pass(1, Some(2)) && !pass(2, None));
+        assert!(pass(0, None) && pass(1, None));
+    }
+
+    #[test]
+    fn who_hurries_down_is_sent_the_lowest_temporal_layer_until_the_keyframe() {
+        let mut filter = LayerFilter::default();
+        filter.aim(2, 2);
+        picture(&mut filter, Structure::Key, true);
+        filter.aim(0, 2);
+        filter.hurry();
+        let all = |filter: &mut LayerFilter, temporal, key| {
+            [0, 1, 2].map(|spatial| {
+                filter.sift(&frame(spatial, temporal, true), Structure::Key, key) != Sieve::LeaveOut
+            })
+        };
+        assert_eq!(all(&mut filter, 2, false), [false; 3]);
+        assert_eq!(all(&mut filter, 0, false), [false, false, true]);
+        assert_eq!(all(&mut filter, 0, true), [true, false, false]);
+        assert_eq!(all(&mut filter, 2, false), [true, false, false]);
     }
 
     #[test]

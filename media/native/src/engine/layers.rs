@@ -60,14 +60,9 @@ impl Engine {
             Some(grant) if grant.is_limited => Reason::Bandwidth,
             _ => Reason::Preferred,
         };
-        let structure = producer
-            .encodings
-            .get(usize::from(target.unwrap_or(0)))
-            .map(|one| one.structure)
-            .unwrap_or_default();
         consumer.hurry_down(now_ns, target, producer);
         let needs_keyframe =
-            consumer.filter.needs_keyframe(structure) && consumer.selection.current() == target;
+            consumer.selection.current() == target && consumer.awaits_keyframe(producer);
         if !(consumer.selection.aim(target) || needs_keyframe) || !consumer.is_video() {
             return;
         }
@@ -146,7 +141,11 @@ impl Engine {
         let Some(consumer) = self.table.consumers.get(key) else {
             return;
         };
-        if !consumer.is_video() || !consumer.selection.is_waiting() {
+        let Some(producer) = self.table.producers.get(consumer.producer) else {
+            return;
+        };
+        let is_waiting = consumer.selection.is_waiting() || consumer.awaits_keyframe(producer);
+        if !consumer.is_video() || !is_waiting {
             return;
         }
         if let Some(target) = consumer.selection.target() {

@@ -21,3 +21,4 @@ mod remb;
 mod route;
 mod sharing;
 mod stall;
+mod svc;

@@ -1,0 +1,302 @@
+//! Layers inside of one stream follow a link that narrows and widens, and no decoder misses what a
+//! picture refers to: three spatial and three temporal layers of VP9, with and without k-SVC.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use _native::codec::vp9::Descriptor;
+use _native::sequence::SequenceUnwrapper;
+use _native::wire::orders::{Order, SetConsumer};
+
+use crate::camera::FPS;
+use crate::stage::Stage;
+use crate::support::peer::{Received, Stream};
+use crate::support::{MS, Path, S, rows};
+
+const SSRC: u32 = 700;
+const VIEWED: u32 = 5_000;
+/// Of each spatial layer by itself.
+const RATES_BPS: [u64; 3] = [150_000, 450_000, 1_300_000];
+/// Of a keyframe, in frames.
+const KEYFRAME: u64 = 4;
+const PAYLOAD_BYTES_MAX: usize = 1_100;
+/// Bytes of the payload descriptor, before what the decoder reads.
+const DESCRIPTOR_LEN: usize = 5;
+const STEP_NS: u64 = 5 * MS;
+/// No picture of the same layer.
+const NONE: u16 = u16::MAX;
+
+/// A publisher of one stream of three spatial layers, each of three temporal ones.
+struct Svc {
+    stage: Stage,
+    stream: usize,
+    is_key: bool,
+    picture: u16,
+    /// Pictures since the keyframe.
+    phase: u16,
+    tl0: u8,
+    plis: usize,
+    frames: u64,
+}
+
+/// What one frame says of itself.
+struct Frame {
+    picture: u16,
+    spatial: u8,
+    /// The picture that it refers to, in its own spatial layer.
+    earlier: u16,
+    /// It refers to the layer below in its own picture.
+    lower: bool,
+}
+
+impl Svc {
+    fn new(mode: &str, path: Path) -> Self {
+        let mut stage = Stage::new(0, &[]);
+        let mut row = rows::video("svc", "send", &[(None, Some(SSRC))]);
+        row.codecs[0].mime_type = "video/VP9".into();
+        row.encodings[0].scalability_mode = Some(mode.into());
+        stage.world.order(Order::SetProducer(row));
+        let mut stream = Stream::video(SSRC);
+        (stream.step, stream.picture) = (0, None);
+        let stream = stage.world.peers[0].add(stream);
+        stage.add_viewer(Ok(path));
+        let mut svc = Self {
+            stage,
+            stream,
+            is_key: mode.ends_with("_KEY"),
+            picture: 900,
+            phase: 0,
+            tl0: 30,
+            plis: 0,
+            frames: 0,
+        };
+        svc.want(None, None);
+        svc.stage.world.peers[1].watch(VIEWED);
+        svc
+    }
+
+    fn want(&mut self, spatial_layer: Option<u32>, temporal_layer: Option<u32>) {
+        let mut row = SetConsumer {
+            spatial_layer,
+            temporal_layer,
+            ..rows::view("svc0", "recv0", "svc", VIEWED)
+        };
+        row.codecs[0].mime_type = "video/VP9".into();
+        self.stage.world.order(Order::SetConsumer(row));
+    }
+
+    fn run(&mut self, duration_ns: u64) {
+        let end_ns = self.stage.world.now_ns + duration_ns;
+        while self.stage.world.now_ns < end_ns {
+            let elapsed_ns = self.stage.world.now_ns - self.stage.began_ns;
+            if self.frames * S / FPS <= elapsed_ns {
+                self.frames += 1;
+                self.send_picture();
+            }
+            self.stage.run(STEP_NS);
+        }
+    }
+
+    fn send_picture(&mut self) {
+        let asked = self.stage.world.peers[0].plis(SSRC);
+        let key = self.frames == 1 || asked > self.plis;
+        self.plis = asked;
+        self.phase = if key { 0 } else { self.phase + 1 };
+        self.picture = (self.picture + 1) & 0x7fff;
+        // The pattern of L1T3: what each picture refers to lies so far back.
+        let (temporal, back) = [(0, 4), (2, 1), (1, 2), (2, 1)][usize::from(self.phase % 4)];
+        if temporal == 0 {
+            self.tl0 = self.tl0.wrapping_add(1);
+        }
+        let mut datagrams = Vec::new();
+        let peer = &mut self.stage.world.peers[0];
+        peer.streams[self.stream].timestamp += 90_000 / FPS as u32;
+        for spatial in 0..3u8 {
+            let frame = Frame {
+                picture: self.picture,
+                spatial,
+                earlier: if key {
+                    NONE
+                } else {
+                    (self.picture - back) & 0x7fff
+                },
+                lower: spatial > 0 && (key || !self.is_key),
+            };
+            let payloads = frame.payloads(temporal, self.tl0, key);
+            let count = payloads.len();
+            for (place, payload) in payloads.iter().enumerate() {
+                peer.streams[self.stream].marker = spatial == 2 && place + 1 == count;
+                datagrams.push(peer.packet_with(self.stream, payload));
+            }
+        }
+        self.stage.world.send_batch(0, datagrams);
+    }
+
+    /// The viewer's packets in order, retransmissions in their places.
+    fn received(&self) -> BTreeMap<u64, &Received> {
+        let mut unwrapper = SequenceUnwrapper::default();
+        let all = self.stage.world.peers[1].rtp.iter();
+        let video = all.filter(|one| [VIEWED, VIEWED + 1].contains(&one.ssrc));
+        let mut packets = BTreeMap::new();
+        for one in video.filter(|one| one.payload.len() > DESCRIPTOR_LEN) {
+            let number = one.original.unwrap_or(one.sequence_number);
+            packets.entry(unwrapper.unwrap(number)).or_insert(one);
+        }
+        packets
+    }
+
+    /// Decodes what came, and returns when each picture was whole with its highest spatial layer.
+    ///
+    /// After a loss pictures may lack what they refer to, until the next keyframe; never otherwise.
+    fn decode(&self) -> Vec<(f64, u8)> {
+        let (mut decoded, mut shown) = (BTreeSet::new(), Vec::new());
+        let (mut before, mut last) = (None, None::<&Received>);
+        let (mut lost, mut whole) = (false, Vec::new());
+        for (sequence, one) in self.received() {
+            let gap = before.is_some_and(|before| before + 1 != sequence);
+            before = Some(sequence);
+            lost |= gap;
+            let descriptor = Descriptor::parse(&one.payload).expect("VP9");
+            let frame = Frame::read(&one.payload);
+            lost &= !(descriptor.starts_keyframe());
+            let begins = last.is_none_or(|last| last.timestamp != one.timestamp);
+            if begins {
+                let ended = last.is_none_or(|last| last.marker);
+                assert!(lost || ended, "a picture ended without a marker");
+                let layer = whole.last().copied();
+                if let Some((layer, last)) = layer.zip(last) {
+                    shown.push((self.seconds(last.at_ns), layer));
+                }
+                whole.clear();
+            } else {
+                let last = last.expect("there");
+                assert!(lost || !last.marker, "a marker inside of a picture");
+            }
+            last = Some(one);
+            if !descriptor.ends_frame {
+                continue;
+            }
+            let has_lower = !frame.lower || decoded.contains(&(frame.picture, frame.spatial - 1));
+            let refers_to = (frame.earlier, frame.spatial);
+            let has_earlier = frame.earlier == NONE || decoded.contains(&refers_to);
+            if has_lower && has_earlier {
+                decoded.insert((frame.picture, frame.spatial));
+                whole.push(frame.spatial);
+            } else {
+                let at_s = self.seconds(one.at_ns);
+                assert!(
+                    lost,
+                    "at {at_s} s layer {} of picture {} lacks {}",
+                    frame.spatial, frame.picture, frame.earlier
+                );
+            }
+        }
+        shown
+    }
+
+    fn seconds(&self, at_ns: u64) -> f64 {
+        (at_ns - self.stage.began_ns) as f64 / S as f64
+    }
+
+    fn layer_at(&self, seconds: f64) -> Option<u32> {
+        self.stage.layer_at("svc0", seconds)
+    }
+}
+
+impl Frame {
+    fn payloads(&self, temporal: u8, tl0: u8, key: bool) -> Vec<Vec<u8>> {
+        let weight = if key { KEYFRAME } else { 1 };
+        let bytes = (RATES_BPS[usize::from(self.spatial)] / FPS / 8 * weight) as usize;
+        let count = bytes.div_ceil(PAYLOAD_BYTES_MAX).max(1);
+        let payload = |place: usize| {
+            let starts = if place == 0 { 0x08 } else { 0 };
+            let ends = if place + 1 == count { 0x04 } else { 0 };
+            let inter = if key { 0 } else { 0x40 };
+            let id = (self.picture | 0x8000).to_be_bytes();
+            // Layers above may be gone up to after any picture, as browsers say.
+            let layers = temporal << 5 | 0x10 | self.spatial << 1 | u8::from(self.lower);
+            let mut payload = vec![0xa0 | starts | ends | inter, id[0], id[1], layers, tl0];
+            payload.extend(self.picture.to_be_bytes());
+            payload.extend(self.earlier.to_be_bytes());
+            payload.extend([self.spatial, u8::from(self.lower)]);
+            payload.resize((bytes / count).max(payload.len()), 0x55);
+            payload
+        };
+        (0..count).map(payload).collect()
+    }
+
+    fn read(payload: &[u8]) -> Self {
+        let own = &payload[DESCRIPTOR_LEN..];
+        Self {
+            picture: u16::from_be_bytes([own[0], own[1]]),
+            earlier: u16::from_be_bytes([own[2], own[3]]),
+            spatial: own[4],
+            lower: own[5] == 1,
+        }
+    }
+}
+
+/// The longest time between two pictures.
+fn freeze_s(shown: &[(f64, u8)], from_s: f64, until_s: f64) -> f64 {
+    let times = shown.iter().map(|one| one.0);
+    let within: Vec<f64> = times
+        .filter(|at_s| (from_s..until_s).contains(at_s))
+        .collect();
+    let gaps = within.windows(2).map(|pair| pair[1] - pair[0]);
+    gaps.fold(0.0, f64::max)
+}
+
+#[test]
+fn layers_inside_of_a_stream_follow_a_link_that_narrows_and_widens() {
+    for mode in ["L3T3", "L3T3_KEY"] {
+        let mut svc = Svc::new(mode, Path::new(3_000_000, 25 * MS));
+        svc.run(20 * S);
+        assert_eq!(
+            svc.layer_at(15.0),
+            Some(2),
+            "{mode}: {:?}",
+            svc.stage.changes
+        );
+        let narrowed = svc.stage.seconds();
+        svc.stage.world.paths[0].capacity_bps = 400_000;
+        svc.run(20 * S);
+        let widened = svc.stage.seconds();
+        svc.stage.world.paths[0].capacity_bps = 3_000_000;
+        svc.run(30 * S);
+        svc.stage.plot(&format!("svc-{mode}"), 0);
+        let shown = svc.decode();
+        let layers = svc.stage.layers("svc0");
+        assert!(svc.layer_at(narrowed + 2.0) < Some(2), "{mode}: {layers:?}");
+        assert_eq!(svc.layer_at(widened + 10.0), Some(2), "{mode}: {layers:?}");
+        for (from, until) in [
+            (5.0, narrowed),
+            (narrowed + 4.0, widened),
+            (widened + 2.0, 70.0),
+        ] {
+            let queue = svc.stage.queue_ms_max(0, from, until);
+            assert!(queue < 300.0, "{mode}: {queue} ms from {from} to {until} s");
+        }
+        let freeze = freeze_s(&shown, 2.0, 70.0);
+        assert!(freeze < 1.0, "{mode}: {freeze} s");
+        let quickest = svc.stage.oscillation_s("svc0", 5.0);
+        assert!(quickest >= 5.0, "{mode}: {quickest} s: {layers:?}");
+    }
+}
+
+#[test]
+fn no_picture_lacks_what_it_refers_to_whatever_layers_are_asked_for() {
+    for mode in ["L3T3", "L3T3_KEY"] {
+        for offset in 0..12 {
+            let mut svc = Svc::new(mode, Path::new(20_000_000, 10 * MS));
+            svc.run(3 * S + offset * 7 * MS);
+            for (spatial, temporal) in [(0, 2), (2, 0), (2, 2), (1, 1), (0, 0), (2, 2)] {
+                svc.want(Some(spatial), Some(temporal));
+                svc.run(5 * S + 1_700 * offset * MS / 100);
+                let layers = svc.layer_at(svc.stage.seconds());
+                assert_eq!(layers, Some(spatial), "{mode}: {:?}", svc.stage.changes);
+            }
+            let shown = svc.decode();
+            let freeze = freeze_s(&shown, 1.0, svc.stage.seconds());
+            assert!(freeze < 0.3, "{mode}: {freeze} s");
+        }
+    }
+}

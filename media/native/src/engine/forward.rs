@@ -5,6 +5,10 @@
 //! packets to one viewer is one transmit. The buffer then empties through
 //! `poll_transmit`, and the next viewers follow. So the send buffer stays small
 //! enough for the processor's cache, however many viewers there are.
+//!
+//! Sound that comes while pictures of the same publisher are being sent does not wait until they are:
+//! it goes *along*, as the last and shorter packet of a viewer's run. It has a batch of its own, which is
+//! served when the pictures are done, to those who have not had it by then.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,8 +16,8 @@ use std::net::SocketAddr;
 use super::config::Config;
 use super::pacing;
 use super::producer::{Pending, Producer};
-use super::serve;
-use super::table::{ProducerKey, TransportKey};
+use super::table::{ProducerKey, Table, TransportKey};
+use super::turns;
 use super::{DATAGRAM_BYTES_MAX, Engine, Transmit};
 use crate::recorder::{Ring, Slab};
 
@@ -26,6 +30,9 @@ const BATCH_MAX: usize = 128;
 
 /// Packets that one producer is served with before another one that waits has its turn.
 const TURN_MAX: usize = 32;
+
+/// Producers in line among which sound is looked for that goes along.
+const LINE_LOOKED_AT_MAX: usize = 8;
 
 /// Pending packets in all after which the caller is to drain.
 const DRAIN_AT: usize = 64;
@@ -84,10 +91,12 @@ pub(crate) struct Fanout {
     /// Transports whose next piece is due.
     pub(super) paced: VecDeque<TransportKey>,
     batch: Option<Batch>,
+    /// Sound that goes along with that.
+    along: Option<Batch>,
     /// Packets that were put into batches so far.
     numbered: u64,
-    /// A vector to reuse.
-    spare: Vec<Pending>,
+    /// Vectors to reuse.
+    spare: Vec<Vec<Pending>>,
     waiting: usize,
     buffer: Vec<u8>,
     used: usize,
@@ -102,6 +111,7 @@ impl Fanout {
             line: VecDeque::new(),
             paced: VecDeque::new(),
             batch: None,
+            along: None,
             numbered: 0,
             spare: Vec::new(),
             waiting: 0,
@@ -117,6 +127,17 @@ impl Fanout {
     pub(super) fn record(&mut self, ring: &mut Ring, now_ns: u64, len: usize, cc: Option<u16>) {
         let packet = &self.buffer[self.used..self.used + len];
         self.recorder.forwarded(ring, now_ns, packet, cc);
+    }
+
+    /// An empty batch of a producer.
+    fn begin(&mut self, key: ProducerKey) -> Batch {
+        Batch {
+            key,
+            packets: self.spare.pop().unwrap_or_default(),
+            first: self.numbered,
+            place: 0,
+            remaining: 0,
+        }
     }
 
     pub(crate) fn wants_drain(&self) -> bool {
@@ -146,7 +167,8 @@ impl Fanout {
 
     /// Forgets packets of an encoding whose numbers begin anew.
     pub(super) fn forget(&mut self, key: ProducerKey, encoding: u8) {
-        if let Some(batch) = self.batch.as_mut().filter(|batch| batch.key == key) {
+        let batches = self.batch.iter_mut().chain(&mut self.along);
+        for batch in batches.filter(|batch| batch.key == key) {
             for packet in &mut batch.packets {
                 packet.void |= packet.encoding == encoding;
             }
@@ -250,28 +272,42 @@ fn fill(engine: &mut Engine, segments_max: usize) -> bool {
                 fanout.waiting = 0;
                 return false;
             };
-            Batch {
-                key,
-                packets: std::mem::take(&mut fanout.spare),
-                first: fanout.numbered,
-                place: 0,
-                remaining: 0,
-            }
+            fanout.begin(key)
         }
     };
-    if let Some(producer) = table.producers.get_mut(batch.key) {
-        grow(fanout, producer, &mut batch);
+    let mut along = fanout.along.take();
+    if along.is_none() {
+        let key = sound_of(fanout, table, batch.key);
+        along = key.map(|key| fanout.begin(key));
+    }
+    for batch in std::iter::once(&mut batch).chain(&mut along) {
+        if let Some(producer) = table.producers.get_mut(batch.key) {
+            grow(fanout, producer, batch);
+        }
     }
     if batch.remaining > 0 {
-        serve::serve(engine, &mut batch, segments_max);
+        turns::serve(engine, &mut batch, along.as_ref(), segments_max);
     }
+    let fanout = &mut engine.fanout;
     if batch.remaining > 0 {
-        engine.fanout.batch = Some(batch);
+        (fanout.batch, fanout.along) = (Some(batch), along);
     } else {
+        // Those who have not had the sound have it next.
+        fanout.batch = along;
         batch.packets.clear();
-        engine.fanout.spare = batch.packets;
+        fanout.spare.push(batch.packets);
     }
     true
+}
+
+/// The sound that stands in line of the publisher whose pictures these are.
+fn sound_of(fanout: &Fanout, table: &Table, pictures: ProducerKey) -> Option<ProducerKey> {
+    let pictures = table.producers.get(pictures).filter(|one| one.is_video())?;
+    let mut line = fanout.line.iter().copied().take(LINE_LOOKED_AT_MAX);
+    line.find(|&key| {
+        let waiting = table.producers.get(key).filter(|one| !one.is_video());
+        waiting.is_some_and(|one| one.row.transport == pictures.row.transport)
+    })
 }
 
 /// Puts what waits of the producer into its batch, as far as others who wait allow.

@@ -83,6 +83,7 @@ mod stats;
 mod table;
 mod timers;
 mod transport;
+mod turns;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -11,9 +11,10 @@
 use super::Engine;
 use super::instant_start::Plan;
 use super::producer::{Pending, Producer};
-use super::serve::{self, MARKER};
+use super::serve::MARKER;
 use super::table::{ConsumerKey, TransportKey};
 use super::timers::{Armed, Timer, Timers};
+use super::turns;
 use crate::bwe::Estimator;
 
 /// Between two pieces.
@@ -302,7 +303,7 @@ fn serve_piece(
         consumer.cursor = Some(cursor);
         return false;
     }
-    serve::serve_past(engine, key, &batch, plan, segments_max);
+    turns::serve_past(engine, key, &batch, plan, segments_max);
     let Some(consumer) = engine.table.consumers.get_mut(key) else {
         return true;
     };

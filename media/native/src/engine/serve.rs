@@ -10,15 +10,15 @@ use super::consumer::Consumer;
 use super::descriptors::{edited, picture_of, pictures, targets_of};
 use super::encoding::Encoding;
 use super::filter::{Sieve, Structure};
-use super::forward::{Batch, CHUNK_VIEWERS, Fanout};
+use super::forward::Fanout;
 use super::instant_start::Plan;
-use super::pacing::{Cursor, STEP_NS};
+use super::pacing::Cursor;
 use super::picture::PictureFields;
 use super::producer::{Pending, Producer, SharedFormat};
 use super::rewrite::Beginning;
-use super::runs::{PADDING_MAX, Plans};
+use super::runs::PADDING_MAX;
 use super::selection::Verdict;
-use super::table::{ConsumerKey, TransportKey};
+use super::table::TransportKey;
 use super::transport::Transport;
 use super::{Engine, Notices};
 use crate::codec::dependency_rewrite::{ActiveTargets, DescriptorEdit};
@@ -33,178 +33,18 @@ const PADDING: u8 = 0x20;
 /// Packets that a late beginning may pull after it.
 const CATCH_UP_MAX: u64 = 64;
 
-/// Serves consumers of a batch, from its place on, until there is enough to be sent.
-pub(super) fn serve(engine: &mut Engine, batch: &mut Batch, segments_max: usize) {
-    let now_ns = engine.now_ns;
-    let unix_ns = engine.unix_ns(now_ns);
-    let Engine {
-        table,
-        fanout,
-        notices,
-        timers,
-        ..
-    } = engine;
-    let Some(producer) = table.producers.get(batch.key) else {
-        batch.remaining = 0;
-        return;
-    };
-    let packets = find(producer, &batch.packets, now_ns);
-    let formats = producer.formats.iter();
-    let work = Work {
-        producer,
-        batch: &batch.packets,
-        packets: &packets,
-        prepared: formats
-            .map(|shared| prepare(shared, &packets, &producer.extensions))
-            .collect(),
-        pictures: pictures(producer, &batch.packets, &packets),
-        now_ns,
-        abs_send_time: abs_send_time(unix_ns),
-        segments_max,
-        past: None,
-    };
-    let mut plans = Plans::default();
-    let end = batch.end();
-    for _ in 0..CHUNK_VIEWERS {
-        let is_full = fanout.is_chunk() || !fanout.has_room(2 * batch.packets.len());
-        if batch.remaining == 0 || is_full {
-            break;
-        }
-        if batch.place >= producer.consumers.len() {
-            batch.place = 0;
-        }
-        let consumer = producer.consumers.get(batch.place);
-        batch.place += 1;
-        batch.remaining -= 1;
-        let Some(consumer) = consumer.and_then(|&key| table.consumers.get_mut(key)) else {
-            continue;
-        };
-        let had = consumer.served.saturating_sub(batch.first) as usize;
-        consumer.served = end;
-        let transport_key = consumer.transport;
-        let Some(transport) = table.transports.get_mut(transport_key) else {
-            continue;
-        };
-        let Some(remote) = transport.media_remote().filter(|_| !consumer.row.paused) else {
-            continue;
-        };
-        let prepared = &work.prepared[consumer.format];
-        let pace_bps = transport.pacer.pace_bps().filter(|_| consumer.is_video());
-        let allowance = pace_bps.map(|bps| transport.pacer.allowance(now_ns, bps));
-        let mut viewer = Viewer {
-            padding: plans.of(consumer, &batch.packets, prepared),
-            consumer,
-            transport,
-            transport_key,
-            remote,
-            allowance,
-            fell_behind: false,
-        };
-        work.serve(&mut viewer, had, fanout, notices);
-        if viewer.fell_behind {
-            transport.pacer.arm(timers, transport_key, now_ns + STEP_NS);
-        }
-    }
-}
-
-/// Serves one consumer with packets that others have had: all of one encoding, in order.
-///
-/// With a plan, a segment begins with the plan's first packet.
-pub(super) fn serve_past(
-    engine: &mut Engine,
-    key: ConsumerKey,
-    batch: &[Pending],
-    plan: Option<Plan>,
-    segments_max: usize,
-) {
-    let now_ns = engine.now_ns;
-    let unix_ns = engine.unix_ns(now_ns);
-    let Engine {
-        table,
-        fanout,
-        notices,
-        ..
-    } = engine;
-    let Some(consumer) = table.consumers.get_mut(key) else {
-        return;
-    };
-    let transport_key = consumer.transport;
-    let (Some(producer), Some(transport)) = (
-        table.producers.get(consumer.producer),
-        table.transports.get_mut(transport_key),
-    ) else {
-        return;
-    };
-    let Some(remote) = transport.media_remote().filter(|_| !consumer.row.paused) else {
-        return;
-    };
-    let packets = find(producer, batch, now_ns);
-    let mut prepared: Vec<_> = producer.formats.iter().map(|_| Vec::new()).collect();
-    let shared = &producer.formats[consumer.format];
-    prepared[consumer.format] = prepare(shared, &packets, &producer.extensions);
-    let work = Work {
-        producer,
-        batch,
-        packets: &packets,
-        prepared,
-        pictures: pictures(producer, batch, &packets),
-        now_ns,
-        abs_send_time: abs_send_time(unix_ns),
-        segments_max,
-        past: Some(plan),
-    };
-    let mut plans = Plans::default();
-    let mut viewer = Viewer {
-        padding: plans.of(consumer, batch, &work.prepared[consumer.format]),
-        consumer,
-        transport,
-        transport_key,
-        remote,
-        allowance: Some(i64::MAX),
-        fell_behind: false,
-    };
-    work.serve(&mut viewer, 0, fanout, notices);
-}
-
-/// The cached packets of a batch.
-fn find<'a>(producer: &'a Producer, batch: &[Pending], now_ns: u64) -> Vec<Option<RtpPacket<'a>>> {
-    let find = |pending: &Pending| {
-        if pending.void {
-            return None;
-        }
-        let encoding = producer.encodings.get(usize::from(pending.encoding))?;
-        let cached = encoding.cache.lookup(pending.sequence, now_ns)?;
-        RtpPacket::parse(cached.data).ok()
-    };
-    batch.iter().map(find).collect()
-}
-
-/// Prepares a batch for the viewers of one format.
-fn prepare<'a>(
-    shared: &SharedFormat,
-    packets: &[Option<RtpPacket<'a>>],
-    extensions: &ExtensionMap,
-) -> Vec<Option<PreparedPacket<'a>>> {
-    let packets = packets
-        .iter()
-        .take(if shared.users > 0 { packets.len() } else { 0 });
-    packets
-        .map(|packet| PreparedPacket::new(packet.as_ref()?, extensions, &shared.format))
-        .collect()
-}
-
 /// A viewer's stream and where it goes.
-struct Viewer<'a> {
-    consumer: &'a mut Consumer,
-    transport: &'a mut Transport,
-    transport_key: TransportKey,
-    remote: SocketAddr,
+pub(super) struct Viewer<'a> {
+    pub(super) consumer: &'a mut Consumer,
+    pub(super) transport: &'a mut Transport,
+    pub(super) transport_key: TransportKey,
+    pub(super) remote: SocketAddr,
     /// By place in the batch; empty for none.
-    padding: &'a [u8],
+    pub(super) padding: &'a [u8],
     /// Bytes that it may be sent now; None for any.
-    allowance: Option<i64>,
+    pub(super) allowance: Option<i64>,
     /// What it may not be sent now is sent later.
-    fell_behind: bool,
+    pub(super) fell_behind: bool,
 }
 
 /// A packet with what is known of it before any viewer gets it.
@@ -222,25 +62,92 @@ struct Outgoing<'a> {
     padding: u8,
 }
 
-/// A batch with all that is alike for its viewers.
-struct Work<'a> {
-    producer: &'a Producer,
-    batch: &'a [Pending],
-    packets: &'a [Option<RtpPacket<'a>>],
-    /// By format, then by packet.
-    prepared: Vec<Vec<Option<PreparedPacket<'a>>>>,
-    /// By packet; empty where no picture numbers need be rewritten.
-    pictures: Vec<Option<PictureFields>>,
-    now_ns: u64,
-    abs_send_time: u32,
-    segments_max: usize,
-    /// The batch is of packets that others have had; with what begins with it.
-    past: Option<Option<Plan>>,
+/// When packets are sent, and how many at most in one run.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) now_ns: u64,
+    pub(super) abs_send_time: u32,
+    pub(super) segments_max: usize,
 }
 
-impl Work<'_> {
+impl Moment {
+    pub(super) fn of(engine: &Engine, segments_max: usize) -> Self {
+        let now_ns = engine.now_ns;
+        Self {
+            now_ns,
+            abs_send_time: abs_send_time(engine.unix_ns(now_ns)),
+            segments_max,
+        }
+    }
+}
+
+/// The cached packets of a batch.
+pub(super) fn find<'a>(
+    producer: &'a Producer,
+    batch: &[Pending],
+    now_ns: u64,
+) -> Vec<Option<RtpPacket<'a>>> {
+    let find = |pending: &Pending| {
+        if pending.void {
+            return None;
+        }
+        let encoding = producer.encodings.get(usize::from(pending.encoding))?;
+        let cached = encoding.cache.lookup(pending.sequence, now_ns)?;
+        RtpPacket::parse(cached.data).ok()
+    };
+    batch.iter().map(find).collect()
+}
+
+/// Prepares a batch for the viewers of one format.
+pub(super) fn prepare<'a>(
+    shared: &SharedFormat,
+    packets: &[Option<RtpPacket<'a>>],
+    extensions: &ExtensionMap,
+) -> Vec<Option<PreparedPacket<'a>>> {
+    let packets = packets
+        .iter()
+        .take(if shared.users > 0 { packets.len() } else { 0 });
+    packets
+        .map(|packet| PreparedPacket::new(packet.as_ref()?, extensions, &shared.format))
+        .collect()
+}
+
+/// A batch with all that is alike for its viewers.
+pub(super) struct Work<'a> {
+    pub(super) producer: &'a Producer,
+    pub(super) batch: &'a [Pending],
+    pub(super) packets: &'a [Option<RtpPacket<'a>>],
+    /// By format, then by packet.
+    pub(super) prepared: Vec<Vec<Option<PreparedPacket<'a>>>>,
+    /// By packet; empty where no picture numbers need be rewritten.
+    pub(super) pictures: Vec<Option<PictureFields>>,
+    pub(super) moment: Moment,
+    /// The batch is of packets that others have had; with what begins with it.
+    pub(super) past: Option<Option<Plan>>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(
+        producer: &'a Producer,
+        batch: &'a [Pending],
+        packets: &'a [Option<RtpPacket<'a>>],
+        moment: Moment,
+    ) -> Self {
+        let formats = producer.formats.iter();
+        let prepared = formats.map(|shared| prepare(shared, packets, &producer.extensions));
+        Self {
+            producer,
+            batch,
+            packets,
+            prepared: prepared.collect(),
+            pictures: pictures(producer, batch, packets),
+            moment,
+            past: None,
+        }
+    }
+
     /// Serves one viewer with the batch, but for so many packets that it has had.
-    fn serve(
+    pub(super) fn serve(
         &self,
         viewer: &mut Viewer<'_>,
         had: usize,
@@ -279,7 +186,7 @@ impl Work<'_> {
             if viewer.allowance.is_some_and(|bytes| bytes <= 0) {
                 let is_next = consumer.rewriter.is_ahead(pending.sequence);
                 if is_next && self.has_history(pending) {
-                    consumer.cursor = Some(Cursor::behind(self.now_ns, pending));
+                    consumer.cursor = Some(Cursor::behind(self.moment.now_ns, pending));
                     viewer.fell_behind = true;
                     continue;
                 }
@@ -318,7 +225,7 @@ impl Work<'_> {
                     .cursor
                     .is_some_and(|one| one.is_replay && !one.live)
                 {
-                    self.now_ns // As near to what the squeezed timestamp says.
+                    self.moment.now_ns // As near to what the squeezed timestamp says.
                 } else {
                     pending.received_ns
                 },
@@ -379,7 +286,7 @@ impl Work<'_> {
             squeeze: plan.map(|one| one.squeeze),
         });
         if consumer.selection.current().is_none() {
-            consumer.started_ns = self.now_ns;
+            consumer.started_ns = self.moment.now_ns;
         }
         consumer.selection.begin(pending.encoding);
         consumer.cut = false;
@@ -390,8 +297,8 @@ impl Work<'_> {
             .aim(spatial, if is_thin { 0 } else { temporal });
         consumer.filter.begin();
         if consumer.is_video() {
-            let layers = consumer.layers_sent(self.now_ns, self.producer);
-            let age_ns = plan.map(|one| self.now_ns.saturating_sub(one.group.received_ns));
+            let layers = consumer.layers_sent(self.moment.now_ns, self.producer);
+            let age_ns = plan.map(|one| self.moment.now_ns.saturating_sub(one.group.received_ns));
             consumer.tell_layers(layers, age_ns, notices);
         }
     }
@@ -433,7 +340,7 @@ impl Work<'_> {
             timestamp: rewritten.timestamp,
             mid: consumer.row.mid.as_bytes(),
             transport_cc: transport.transport_cc_next,
-            abs_send_time: self.abs_send_time,
+            abs_send_time: self.moment.abs_send_time,
             descriptor: edited(&edit, packet.prepared.descriptor(), &mut descriptor),
         };
         let out = fanout.room();
@@ -470,10 +377,10 @@ impl Work<'_> {
         let Ok(len) = sealed else { return };
         let numbered = self.producer.formats[consumer.format].numbers_packets;
         let transport_cc = numbered.then_some(fields.transport_cc);
-        fanout.record(&mut transport.ring, self.now_ns, len, transport_cc);
+        fanout.record(&mut transport.ring, self.moment.now_ns, len, transport_cc);
         if numbered {
             let estimator = &mut transport.downlink.estimator;
-            estimator.handle_sent(fields.transport_cc, self.now_ns, len);
+            estimator.handle_sent(fields.transport_cc, self.moment.now_ns, len);
             transport.transport_cc_next = transport.transport_cc_next.wrapping_add(1);
         }
         if let Some(allowance) = allowance {
@@ -483,8 +390,8 @@ impl Work<'_> {
         consumer.counters.packets += 1;
         consumer.counters.bytes += payload.len() as u64;
         consumer.counters.header_bytes += (header_len + padding.len()) as u64;
-        consumer.meter.record(self.now_ns, payload.len());
-        fanout.commit(*transport_key, *remote, len, self.segments_max);
+        consumer.meter.record(self.moment.now_ns, payload.len());
+        fanout.commit(*transport_key, *remote, len, self.moment.segments_max);
     }
 
     /// Sends what had come before the packet that a segment begins with, though it follows it.
@@ -509,7 +416,7 @@ impl Work<'_> {
             if has_its_turn || !fanout.has_room(self.batch.len()) {
                 continue;
             }
-            let Some(cached) = encoding.cache.lookup(sequence, self.now_ns) else {
+            let Some(cached) = encoding.cache.lookup(sequence, self.moment.now_ns) else {
                 continue;
             };
             let Ok(packet) = RtpPacket::parse(cached.data) else {

@@ -27,6 +27,7 @@ mod rewriting_properties;
 mod runs;
 mod scores;
 mod simulcast;
+mod sound_along;
 mod spanning_workers;
 mod telemetry;
 mod tuples_and_consent;

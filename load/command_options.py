@@ -137,7 +137,7 @@ media_options = _all(
     click.option(
         "--codec",
         default="VP8",
-        type=click.Choice(["VP8", "H264", "none"]),
+        type=click.Choice(["VP8", "H264", "none"], case_sensitive=False),
         show_default=True,
         help="Of the video.",
     ),

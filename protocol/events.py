@@ -348,11 +348,13 @@ class ProducerScored(_Event, frozen=True, kw_only=True):
     scores: tuple[int, ...]
 
 
-class KeyFrameAsked(_Event, frozen=True, kw_only=True):
+class KeyFrameAsked(_Event, frozen=True, kw_only=True, omit_defaults=True):
     """The plane asked the publisher for a keyframe on behalf of `requests` askers."""
 
     encoding: int
     requests: int
+    causes: tuple[str, ...] = ()
+    """Why, as the notice `KeyFrameRequested` has it."""
 
 
 class ProducerClosed(_Event, frozen=True, kw_only=True):

@@ -143,6 +143,10 @@ class KeyFrameRequested(_Notice, frozen=True, kw_only=True, omit_defaults=True):
     requests: int
     storm: bool = False
     """It is the fifth within ten seconds that somebody asked for."""
+    causes: tuple[str, ...] = ()
+    """Why; none of a repetition. `began`: a viewer has nothing to see, nor is there anything in the
+    cache to begin with. `switched`: it must change layers at once. `viewer`: it asked. `clock`: the
+    last keyframe became old while people come or wait to climb. `lost`: packets are missing."""
 
 
 class ConsumerFrozen(_Notice, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from typing import Any
 from protocol import events
 from protocol.ids import transport_address
 from replay.errors import LogNotUnderstood, ReplayError
+from replay.explain import LIMIT_WORDS
 from replay.fold import event_of
 from replay.reader import LogReader
 from replay.store.errors import StoreError
@@ -22,13 +23,6 @@ _NEAR_NS = 10 * _S
 """What was estimated longer ago, or later, says nothing."""
 _BEFORE, _AFTER = 1_000, 200
 """Positions before and behind in which the log is searched."""
-
-_LIMITS = {
-    "delay": "queues on the way limit it",
-    "loss": "packets that are lost limit it",
-    "remb": "the viewer itself limits it",
-    "silence": "the viewer's feedback stays away",
-}
 
 
 def way_about(reader: LogReader, room: str, transport: str, position: int, at_ns: int) -> str:
@@ -41,8 +35,8 @@ def way_about(reader: LogReader, room: str, transport: str, position: int, at_ns
     if not measured:
         return ""
     estimates = f"the way to its viewer was estimated at {', and at '.join(measured)}"
-    limit = _LIMITS.get(told[1].limit) if told is not None else None
-    return f"{estimates} ({limit})" if limit else estimates
+    limit = LIMIT_WORDS.get(told[1].limit) if told is not None else None
+    return f"{estimates}, {limit}" if limit else estimates
 
 
 def _estimate(bitrate_bps: float, after_ns: int) -> str:

@@ -191,17 +191,18 @@ def _layers(value: Any, about: str) -> str:
     return f"Spatial layer {value.spatial_layer}{temporal} is sent by {about} now{begun}{because}"
 
 
-_LIMITS = {
+LIMIT_WORDS = {
     "delay": "as far as queues on the way let it",
     "loss": "for packets are lost",
     "remb": "as the viewer itself says",
     "silence": "for the viewer's feedback stays away",
 }
+"""What keeps an estimate from being higher, behind the estimate."""
 
 
 def _bandwidth(value: Any, about: str) -> str:
     told = f"The way to {about} takes {value.bitrate_bps // 1000} kbit/s"
-    limit = _LIMITS.get(value.limit)
+    limit = LIMIT_WORDS.get(value.limit)
     told += f", {limit}" if limit else ""
     if value.wanted_bps is None:
         return told
@@ -232,15 +233,26 @@ def _speaker(value: Any, _about: str) -> str:
     return f"Peer {value.peer} speaks: producer {value.producer} at {value.level} dBov{than}"
 
 
+_KEYFRAME_CAUSES = {
+    "began": "a viewer has nothing to see, and nothing in the cache to begin with",
+    "switched": "a viewer must change layers at once",
+    "viewer": "a viewer asked for one",
+    "clock": "the last one became old while people come or wait to climb",
+    "lost": "packets of the publisher are missing",
+}
+
+
 def _keyframe_asked(value: Any, about: str) -> str:
     """At most one request a second goes to a publisher; what is beyond it is held back."""
+    causes = [_KEYFRAME_CAUSES[each] for each in value.causes if each in _KEYFRAME_CAUSES]
+    why = f" ({', and '.join(causes)})" if causes else ""
     if not value.requests:
         return f"A keyframe of {about} was asked for again, for none had come"
     if value.requests == 1:
-        return f"A keyframe of {about} was asked for, for one asker"
+        return f"A keyframe of {about} was asked for, for one asker{why}"
     held = value.requests - 1
     return (
-        f"A keyframe of {about} was asked for once, for {value.requests} askers: "
+        f"A keyframe of {about} was asked for once, for {value.requests} askers{why}: "
         f"{held} more {'request was' if held == 1 else 'requests were'} held back"
     )
 

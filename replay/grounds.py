@@ -16,22 +16,32 @@ from replay.bandwidth import way_about
 from replay.errors import LogNotUnderstood
 from replay.fold import event_of
 from replay.history import History
+from replay.keyframes import asked_for
 from replay.reader import LogReader
+
+_BESIDE_MAX = 6
+"""Other videos of a transport that are told one by one."""
 
 
 def grounds(reader: LogReader, history: History, envelope: Envelope) -> str | None:
-    """Why layers changed, in half a sentence; None for what needs no state to be understood.
+    """Why layers changed, or for whom a keyframe was asked for, in half a sentence.
+
+    None for what needs no state to be understood.
 
     Folds the log up to the envelope, with which `reader` has the estimates around it.
     """
-    if envelope.kind != "event" or envelope.type != events.ConsumerLayersChanged.__name__:
+    is_asked = envelope.type == events.KeyFrameAsked.__name__
+    is_changed = envelope.type == events.ConsumerLayersChanged.__name__
+    if envelope.kind != "event" or not (is_asked or is_changed):
         return None
     try:
         event = event_of(envelope)
-        layer, reason = event.spatial_layer, event.reason
         states: Any = history.at(envelope.position - 1).states
     except LogNotUnderstood:
         return None
+    if is_asked:
+        return asked_for(reader, history.room, envelope, states)
+    layer, reason = event.spatial_layer, event.reason
     consumer = states.get(envelope.actor)
     if consumer is None or consumer.row is None:
         return None
@@ -49,7 +59,8 @@ def grounds(reader: LogReader, history: History, envelope: Envelope) -> str | No
     before = consumer.spatial_layer
     if event.keyframe_age_ns is not None:
         return (
-            f"the last keyframe of layer {layer} was in the cache, and all that followed; {limit}"
+            f"the last keyframe of layer {layer} was in the cache, and all that followed: "
+            f"its publisher was not asked; {limit}"
         )
     if before is None:
         return f"a keyframe of layer {layer} came, with which it can begin; {limit}"
@@ -74,7 +85,7 @@ def _change(consumer: Any, event: Any) -> str:
 
 
 def _short(consumer: Any, states: Any) -> str:
-    """Its transport carries no more: who is served before it."""
+    """Its transport carries no more: what was given to whom, the highest priority first."""
     beside = [
         other
         for other in states.values()
@@ -88,12 +99,19 @@ def _short(consumer: Any, states: Any) -> str:
     told = f"its priority is {consumer.priority}"
     if not beside:
         return f"{told}, and no other video shares its transport"
-    higher = sum(other.priority > consumer.priority for other in beside)
-    equal = sum(other.priority == consumer.priority for other in beside)
-    lower = len(beside) - higher - equal
-    counts = ((higher, "higher"), (equal, "the same"), (lower, "lower"))
-    others = ", ".join(f"{rank} of {count}" for count, rank in counts if count)
-    return f"{told}; that of the other videos of its transport is {others}"
+    ranked = sorted(beside, key=lambda other: (-other.priority, -_height(other)))
+    shown = [f"priority {other.priority} has {_layer(other)}" for other in ranked[:_BESIDE_MAX]]
+    more = len(ranked) - len(shown)
+    others = ", ".join([*shown, f"{more} more"] if more else shown)
+    return f"{told}; of the other videos of its transport: {others}"
+
+
+def _height(consumer: Any) -> int:
+    return -1 if consumer.spatial_layer is None else int(consumer.spatial_layer)
+
+
+def _layer(consumer: Any) -> str:
+    return "nothing" if consumer.spatial_layer is None else f"layer {consumer.spatial_layer}"
 
 
 def _nothing(consumer: Any, producer: Any, transport: Any) -> str:

@@ -91,7 +91,9 @@ def _decide(state: ProducerState, message: Any, _context: Context) -> Decision |
             scored = events.ProducerScored(producer=producer, peer=state.peer, scores=scores)
             return Decision((scored,))
         case KeyFrameRequested():
-            asked = events.KeyFrameAsked(encoding=message.encoding, requests=message.requests)
+            asked = events.KeyFrameAsked(
+                encoding=message.encoding, requests=message.requests, causes=message.causes
+            )
             if not message.storm:
                 return Decision((asked,))
             fault = FaultNoticed(transport=state.row.transport, reason="keyframe_storm")

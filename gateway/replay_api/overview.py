@@ -178,7 +178,7 @@ class Overview:
             told = []
             for key in chosen:
                 lane = index.lane(key)
-                for metric in ("score", "layer") if lane is not None else ():
+                for metric in queries.METRICS if lane is not None else ():
                     assert lane is not None
                     points = queries.series(index, lane, metric, from_ns, to_ns)
                     if points:

@@ -40,8 +40,12 @@ class Said(Struct):
     score: int | None = None
     scores: tuple[int, ...] = ()
     spatial_layer: int | None = None
+    requests: int = 0
+    keyframe_age_ns: int | None = None
 
 
+_TENTH_NS = 100_000_000
+_MOST = 2**32 - 1
 _NOTHING = Said()
 _decoder = msgspec.msgpack.Decoder(Said)
 _CHILDREN = {
@@ -61,6 +65,7 @@ _READ = frozenset(
         "ProducerPaused", "ProducerResumed",
         "ProducerScored", "ConsumerScored", "ConsumerPaused", "ConsumerResumed",
         "ConsumerLayersChanged", "ConsumerFreezeChanged", "ConsumerOpened",
+        "KeyFrameAsked",
     )
 )  # fmt: skip
 """Types of actors other than the room's whose payload matters here."""
@@ -340,13 +345,31 @@ def _follow(lane: Lane, name: str, said: Said, position: int) -> None:
             lane.leave("paused" if said.by == "viewer" else "source paused", position)
         case "ConsumerFreezeChanged":
             (lane.enter if said.frozen else lane.leave)("frozen", position)
-        case "ConsumerScored" if said.score is not None:
-            lane.score_at.append(position)
-            lane.score.append(min(max(said.score, 0), 10))
-        case "ProducerScored" if said.scores:
-            lane.score_at.append(position)
-            lane.score.append(min(max(*said.scores, 0), 10))
+        case "ConsumerScored" | "ProducerScored":
+            _follow_score(lane, said, position)
         case "ConsumerLayersChanged":
-            lane.layer_at.append(position)
-            layer = -1 if said.spatial_layer is None else said.spatial_layer
-            lane.layer.append(min(max(layer, -1), 100))
+            _follow_layers(lane, said, position)
+        case "KeyFrameAsked":
+            _note_keyframe(lane, position, said.requests)
+
+
+def _follow_score(lane: Lane, said: Said, position: int) -> None:
+    """The score of a consumer, or the best one of a producer."""
+    scores = said.scores if said.score is None else (said.score,)
+    if scores:
+        lane.score_at.append(position)
+        lane.score.append(min(max(*scores, 0), 10))
+
+
+def _follow_layers(lane: Lane, said: Said, position: int) -> None:
+    """What a consumer is sent, and how old the keyframe was if it came from the cache."""
+    layer = -1 if said.spatial_layer is None else said.spatial_layer
+    lane.layer_at.append(position)
+    lane.layer.append(min(max(layer, -1), 100))
+    if said.keyframe_age_ns is not None:
+        _note_keyframe(lane, position, said.keyframe_age_ns // _TENTH_NS)
+
+
+def _note_keyframe(lane: Lane, position: int, value: int) -> None:
+    lane.keyframe_at.append(position)
+    lane.keyframe.append(min(max(value, 0), _MOST))

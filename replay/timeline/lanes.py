@@ -59,6 +59,10 @@ class Lane(Struct):
     layer_at: array[int] = field(default_factory=positions)
     layer: array[int] = field(default_factory=_small)
     """Spatial layer at each of `layer_at`; -1: nothing is sent."""
+    keyframe_at: array[int] = field(default_factory=positions)
+    keyframe: array[int] = field(default_factory=positions)
+    """At each of `keyframe_at`: for how many a producer was asked for a keyframe, or how old the
+    one was that a consumer began with from the cache, in tenths of a second."""
     asked_ns: list[int] = []
     """Times of the latest keyframe requests."""
     storm_ns: int = 0
@@ -120,7 +124,7 @@ class Lane(Struct):
             self.reason, self.children, _packed(self.rows), _packed(self.inside), self.spans,
             self.score_at.tobytes(), self.score.tobytes(), self.layer_at.tobytes(),
             self.layer.tobytes(), self.asked_ns, self.storm_ns, self.joined,
-            self.ordinal,
+            self.ordinal, self.keyframe_at.tobytes(), self.keyframe.tobytes(),
         ]  # fmt: skip
 
     @classmethod
@@ -133,7 +137,7 @@ class Lane(Struct):
             asked_ns=raw[16], storm_ns=raw[17],
             score_at=array("I", raw[12]), score=array("b", raw[13]),
             layer_at=array("I", raw[14]), layer=array("b", raw[15]), joined=raw[18],
-            ordinal=raw[19],
+            ordinal=raw[19], keyframe_at=array("I", raw[20]), keyframe=array("I", raw[21]),
         )  # fmt: skip
 
 

@@ -177,20 +177,36 @@ def with_transports(index: TimelineIndex, keys: Iterable[str]) -> list[Lane]:
     return list(found.values())
 
 
+METRICS = ("score", "layer", "keyframes_asked", "keyframe_age_ms")
+"""What is charted of the log."""
+
+
 def series(
     index: TimelineIndex, lane: Lane, metric: str, from_ns: int, to_ns: int
 ) -> list[list[int]]:
-    """`score` or `layer` of a lane as `[time, value]`, with the value that held at the beginning.
+    """A metric of `METRICS` of a lane as `[time, value]`, with what held at the beginning.
 
-    At most about `SERIES_POINTS_MAX` points: where there are more, the lowest of neighbours stay.
+    At most about `SERIES_POINTS_MAX` points: where there are more, the lowest of neighbours stay;
+    of keyframes, the highest.
     """
-    at, values = (lane.score_at, lane.score) if metric == "score" else (lane.layer_at, lane.layer)
+    scale, choose = 1, min
+    match metric:
+        case "score":
+            at, values = lane.score_at, lane.score
+        case "layer":
+            at, values = lane.layer_at, lane.layer
+        case "keyframes_asked" if lane.kind == "producer":
+            at, values, choose = lane.keyframe_at, lane.keyframe, max
+        case "keyframe_age_ms" if lane.kind == "consumer":
+            at, values, choose, scale = lane.keyframe_at, lane.keyframe, max, 100
+        case _:
+            return []
     first = bisect_left(index.times, from_ns) + 1
     last = bisect_right(index.times, to_ns)
     begin, end = max(bisect_left(at, first) - 1, 0), bisect_right(at, last)
     step = -(-(end - begin) // SERIES_POINTS_MAX) or 1
     points = []
     for n in range(begin, end, step):
-        low = min(range(n, min(n + step, end)), key=values.__getitem__)
-        points.append([index.time(at[low]), values[low]])
+        chosen = choose(range(n, min(n + step, end)), key=values.__getitem__)
+        points.append([index.time(at[chosen]), values[chosen] * scale])
     return points

@@ -316,7 +316,7 @@ def test_each_native_notice_is_read_by_msgspec() -> None:
     learned = ProducerStreamLearned(producer="p", encoding=0, ssrc=4242)
     assert bench.said(ProducerStreamLearned) == [learned]
     assert bench.said(KeyFrameRequested)[0] == KeyFrameRequested(
-        producer="p", encoding=0, requests=2
+        producer="p", encoding=0, requests=2, causes=("began",)
     )
     layers = LayersChanged(consumer="c", spatial_layer=0, temporal_layer=None, reason="preferred")
     assert bench.said(LayersChanged) == [layers]

@@ -16,6 +16,7 @@ from protocol.messages import PlaneStarted, SocketEnd, SocketLost
 from protocol.notices import (
     BandwidthEstimated,
     IceStateChanged,
+    KeyFrameRequested,
     LayersChanged,
     ProducerActivityChanged,
     ProducerScore,
@@ -277,7 +278,10 @@ def test_layers_are_told_with_their_grounds(tmp_path):
         told.append((session.position, said))
 
     layer(0, "a keyframe of layer 0 came, with which it can begin; its viewer set no limit")
-    past = "the last keyframe of layer 1 was in the cache, and all that followed"
+    past = (
+        "the last keyframe of layer 1 was in the cache, and all that followed:"
+        " its publisher was not asked"
+    )
     layer(1, f"{past}; its viewer set no limit", age_ns=1_260_000_000)
     begun = session.position
     layer(2, "a keyframe of the higher layer 2 came; its viewer set no limit")
@@ -304,6 +308,85 @@ def test_layers_are_told_with_their_grounds(tmp_path):
         assert f"Grounds: {said}" in run.text("why", "lobby", position)
     assert run.json("why", "lobby", 2)["grounds"] is None
     assert ", from a keyframe on that had come 1.3 s before" in run.text("why", "lobby", begun)
+
+
+@pytest.mark.parametrize(
+    ("causes", "said"),
+    [
+        (("began",), " (a viewer has nothing to see, and nothing in the cache to begin with)"),
+        (("viewer", "lost"), " (a viewer asked for one, and packets of the publisher are missing)"),
+        (("of the future",), ""),
+    ],
+)
+def test_why_a_keyframe_was_asked_for_is_told(causes, said):
+    asked = events.KeyFrameAsked(encoding=0, requests=1, causes=causes)
+    told = sentence(envelope_of(asked, "producer/s_1"))
+    assert told == f"A keyframe of producer s_1 was asked for, for one asker{said}"
+
+
+def test_for_whom_a_keyframe_was_asked_for_is_told_and_who_needed_none(tmp_path):
+    session = call(viewers=5)
+    consumers = [
+        (key.partition("/")[2], state)
+        for key, state in session.states.items()
+        if key.startswith("consumer/") and state.row.kind == "video"
+    ]
+    producer = consumers[0][1].row.producer
+    told = []
+
+    def begin(count, age_ns):
+        for consumer, _ in consumers[:count]:
+            shown = LayersChanged(
+                consumer=consumer,
+                spatial_layer=0,
+                temporal_layer=None,
+                reason="preferred",
+                keyframe_age_ns=age_ns,
+            )
+            session.to_consumer(consumer, shown)
+
+    def asked(causes, said):
+        notice = KeyFrameRequested(producer=producer, encoding=0, requests=1, causes=causes)
+        session.to_producer(producer, notice)
+        told.append((session.position, said))
+
+    peers = [state.peer for _, state in consumers]
+    asked(("began",), f"5 of 5 who watch it have nothing to see: {', '.join(peers[:3])} and 2 more")
+    begin(4, None)
+    asked(("began",), f"1 of 5 who watch it have nothing to see: {peers[4]}")
+    begin(5, 1_200_000_000)
+    seen = "all who watch it (5) have something to see until it comes"
+    served = "since the request before 5 beginnings were served from the cache"
+    asked(("clock",), f"{seen}; {served}, of which the publisher heard nothing")
+    for consumer, state in consumers:
+        session.ask(PauseConsumer(peer=state.peer, consumer=consumer))
+    asked(("viewer",), "nobody watches it")
+    run = Commands(store(tmp_path / "data", session))
+    for position, said in told:
+        assert run.json("why", "lobby", position)["grounds"] == said
+    assert "(the last one became old while people come" in run.text("why", "lobby", told[2][0])
+
+
+def test_how_bandwidth_was_shared_is_told_by_priority(tmp_path):
+    session = call(viewers=1)
+    [(first, state)] = [
+        (key.partition("/")[2], state)
+        for key, state in session.states.items()
+        if key.startswith("consumer/") and state.row.kind == "video"
+    ]
+    peer, transport = state.peer, state.row.transport
+    for priority, layer in ((3, 2), (1, None)):
+        added = session.consume(peer, transport, state.row.producer)
+        session.ask(SetPriority(peer=peer, consumer=added, priority=priority))
+        shown = LayersChanged(consumer=added, spatial_layer=layer, temporal_layer=None)
+        session.to_consumer(added, shown)
+    less = LayersChanged(consumer=first, spatial_layer=0, temporal_layer=None, reason="bandwidth")
+    session.to_consumer(first, less)
+    run = Commands(store(tmp_path / "data", session))
+    assert run.json("why", "lobby", session.position)["grounds"].endswith(
+        "its priority is 1; of the other videos of its transport:"
+        " priority 3 has layer 2, priority 1 has nothing"
+    )
 
 
 def test_a_fall_for_want_of_bandwidth_is_told_with_the_estimate(tmp_path):
@@ -349,7 +432,7 @@ def test_a_fall_for_want_of_bandwidth_is_told_with_the_estimate(tmp_path):
 
 WAY = (
     "the way to its viewer was estimated at 430 kbit/s 2.0 s before"
-    " (packets that are lost limit it); its priority"
+    ", for packets are lost; its priority"
 )
 
 

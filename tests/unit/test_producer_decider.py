@@ -211,6 +211,10 @@ def test_scores_are_kept_when_they_change() -> None:
 
 def test_keyframe_requests_are_noted() -> None:
     given(PRODUCER, OPENED).when(MESSAGES[4]).then(events.KeyFrameAsked(encoding=0, requests=3))
+    why = ("began", "clock")
+    asked = KeyFrameRequested(producer="s1", encoding=1, requests=2, causes=why)
+    told = events.KeyFrameAsked(encoding=1, requests=2, causes=why)
+    given(PRODUCER, OPENED).when(asked).then(told)
 
 
 def test_a_message_for_another_kind_breaks_an_invariant() -> None:

@@ -201,7 +201,8 @@ export class Charts {
       const shown = [];
       series.forEach((each) => {
         const colour = colours.lines[this.lanes.indexOf(each.lane) % colours.lines.length];
-        const line = steps(each.points, this.axis, each.end_ns, each.hold_ns);
+        const line = words.bars ? [] : steps(each.points, this.axis, each.end_ns, each.hold_ns);
+        if (words.bars) this.#bars(context, each.points, y, colour);
         context.strokeStyle = colour;
         context.lineWidth = 1.75;
         context.lineJoin = 'round';
@@ -216,6 +217,19 @@ export class Charts {
         context.fillRect(this.axis.x(this.time) - 0.75, 0, 1.5, tall);
       }
       this.#say(values, shown, words);
+    }
+  }
+
+  /** A bar at each instant, with a head, so that one of 0 is seen too. */
+  #bars(context, points, y, colour) {
+    context.fillStyle = colour;
+    for (const [time, value] of points) {
+      if (time < this.axis.from || time > this.axis.to) continue;
+      const x = this.axis.x(time);
+      context.fillRect(x - 1, y(value), 2, y(0) - y(value));
+      context.beginPath();
+      context.arc(x, y(value), 3, 0, 2 * Math.PI);
+      context.fill();
     }
   }
 

@@ -29,10 +29,13 @@ export const ANOMALY_WORDS = {
   peer_lost: 'Peer lost',
 };
 
+/** `bars`: what happened at an instant, and does not last. */
 export const METRICS = {
   bitrate_bps: { label: 'Bitrate', low: 0, unit: 'bps' },
   estimated_bps: { label: 'Estimated bandwidth', low: 0, unit: 'bps' },
   layer: { label: 'Spatial layer', low: -1, high: 2, unit: '' },
+  keyframe_age_ms: { label: 'Began from the cache, age', low: 0, unit: 'ms', bars: true },
+  keyframes_asked: { label: 'Keyframes asked for, askers', low: 0, unit: '', bars: true },
   packets_lost: { label: 'Packets lost', low: 0, unit: '' },
   round_trip_time_ms: { label: 'Round trip', low: 0, unit: 'ms' },
   score: { label: 'Score', low: 0, high: 10, unit: '/ 10' },

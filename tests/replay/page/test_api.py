@@ -326,7 +326,7 @@ async def test_scores_are_charted(big):
         told = await ask.indexed("arena")
         span = {"from": told["begin_ns"], "to": told["end_ns"]}
         series = (await ask("/arena/series", **span))["series"]
-        assert [each["metric"] for each in series] == ["score"]
+        assert [each["metric"] for each in series] == ["score", "keyframes_asked"]
         points = series[0]["points"]
         assert [time_ns for time_ns, _ in points] == sorted(time_ns for time_ns, _ in points)
         assert {value for _, value in points} <= set(range(11))

@@ -155,6 +155,34 @@ def test_what_is_odd_is_found():
     ]  # fmt: skip
 
 
+def test_keyframes_that_were_asked_for_and_those_from_the_cache_are_charted():
+    session = Session()
+    host, viewer = session.join("Ann"), session.join("Bob")
+    producer = session.produce(host, session.transport(host))
+    consumer = session.consume(viewer, session.transport(viewer, "recv"), producer)
+    for requests in (7, 0, 70_000):
+        asked = KeyFrameRequested(producer=producer, encoding=0, requests=requests)
+        session.to_producer(producer, asked)
+    for layer, age_ns in ((0, 3_260_000_000), (1, None), (2, 40_000_000)):
+        shown = LayersChanged(
+            consumer=consumer, spatial_layer=layer, temporal_layer=None, keyframe_age_ns=age_ns
+        )
+        session.to_consumer(consumer, shown)
+    packed = msgspec.msgpack.encode(index_of(session).packed())
+    index = TimelineIndex.unpacked(msgspec.msgpack.decode(packed))
+    found = {}
+    for key in (f"producer/{producer}", f"consumer/{consumer}"):
+        for metric in queries.METRICS:
+            points = queries.series(index, index.lane(key), metric, 0, index.times[-1] + 1)
+            if points:
+                found[metric] = [value for _, value in points]
+    assert found == {
+        "keyframes_asked": [7, 0, 70_000],
+        "layer": [0, 1, 2],
+        "keyframe_age_ms": [3_200, 0],
+    }
+
+
 def test_a_publisher_that_rests_for_want_of_viewers_is_not_odd():
     session = Session()
     host = session.join("Ann")

@@ -13,6 +13,7 @@ use super::Engine;
 use super::consumer::Consumer;
 use super::encoding::Encoding;
 use super::history::Group;
+use super::keyframe::Cause;
 use super::pacing::{Cursor, Pacer, STEP_NS};
 use super::producer::Producer;
 use super::refresh::Patient;
@@ -123,7 +124,8 @@ impl Engine {
                 self.ask_patiently(now_ns, producer_key, target, who);
             }
             true if began => {}
-            _ => self.ask_keyframe(now_ns, producer_key, target),
+            _ if joins => self.ask_keyframe(now_ns, producer_key, target, Cause::Began),
+            _ => self.ask_keyframe(now_ns, producer_key, target, Cause::Switched),
         }
     }
 

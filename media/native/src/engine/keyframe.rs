@@ -16,10 +16,71 @@ pub const STORM_REQUESTS: usize = 5;
 /// See [`STORM_REQUESTS`].
 pub const STORM_NS: u64 = 10_000_000_000;
 
+/// Why a keyframe is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A viewer has nothing to see, and there is nothing in the cache to begin with.
+    Began,
+    /// A viewer must change layers, and can't wait for the next one.
+    Switched,
+    /// A viewer asked, by PLI, FIR or signaling.
+    Viewer,
+    /// The last one has become old while people come, or wait to climb.
+    Clock,
+    /// Packets of the publisher were lost for good.
+    Lost,
+}
+
+impl Cause {
+    const ALL: [Self; 5] = [
+        Self::Began,
+        Self::Switched,
+        Self::Viewer,
+        Self::Clock,
+        Self::Lost,
+    ];
+
+    /// The word for it in notices and the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Began => "began",
+            Self::Switched => "switched",
+            Self::Viewer => "viewer",
+            Self::Clock => "clock",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// Some causes, as a byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Causes(pub u8);
+
+impl Causes {
+    /// These, and those.
+    pub fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Their words.
+    pub fn words(self) -> Vec<String> {
+        let all = Cause::ALL.into_iter();
+        let ours = all.filter(|&one| self.0 & Self::from(one).0 != 0);
+        ours.map(|one| one.word().to_owned()).collect()
+    }
+}
+
+impl From<Cause> for Causes {
+    fn from(cause: Cause) -> Self {
+        Self(1 << cause as u8)
+    }
+}
+
 /// The requests for one encoding.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeyFrameRequests {
     askers: u32,
+    causes: Causes,
     /// A request went out that no keyframe has answered.
     unanswered: bool,
     sent_ns: Option<u64>,
@@ -31,18 +92,25 @@ pub struct KeyFrameRequests {
 
 impl KeyFrameRequests {
     /// Someone needs a keyframe. Poll then.
-    pub fn ask(&mut self) {
-        self.askers = self.askers.saturating_add(1);
+    pub fn ask(&mut self, cause: Cause) {
+        self.ask_for(1, cause.into());
     }
 
     /// So many need a keyframe. Poll then.
-    pub fn ask_for(&mut self, askers: u32) {
+    pub fn ask_for(&mut self, askers: u32, causes: Causes) {
         self.askers = self.askers.saturating_add(askers);
+        self.causes = self.causes.and(causes);
+    }
+
+    /// Why the request that went out was made; none for a repetition.
+    pub fn take_causes(&mut self) -> Causes {
+        std::mem::take(&mut self.causes)
     }
 
     /// A keyframe began: all who asked are answered.
     pub fn handle_keyframe(&mut self) {
         self.askers = 0;
+        self.causes = Causes::default();
         self.unanswered = false;
         self.backoff_ns = 0;
     }
@@ -108,21 +176,32 @@ mod tests {
     fn first_asker_is_served_at_once_and_the_rest_together() {
         let mut requests = KeyFrameRequests::default();
         assert_eq!(requests.poll(5 * S), None);
-        requests.ask();
+        requests.ask(Cause::Viewer);
         assert_eq!(requests.poll(5 * S), Some(1));
         for _ in 0..999 {
-            requests.ask();
+            requests.ask(Cause::Viewer);
         }
         assert_eq!(requests.poll(5 * S + 999 * MS), None);
         assert_eq!(requests.poll(6 * S), Some(999));
     }
 
     #[test]
+    fn a_request_tells_all_of_its_causes_once() {
+        let mut requests = KeyFrameRequests::default();
+        requests.ask(Cause::Viewer);
+        requests.ask_for(3, Causes::from(Cause::Began).and(Cause::Clock.into()));
+        assert_eq!(requests.poll(S), Some(4));
+        assert_eq!(requests.take_causes().words(), ["began", "viewer", "clock"]);
+        requests.poll(2 * S);
+        assert_eq!(requests.take_causes(), Causes::default());
+    }
+
+    #[test]
     fn keyframe_answers_all_who_asked_before_it() {
         let mut requests = KeyFrameRequests::default();
-        requests.ask();
+        requests.ask(Cause::Viewer);
         assert_eq!(requests.poll(S), Some(1));
-        requests.ask();
+        requests.ask(Cause::Viewer);
         requests.handle_keyframe();
         assert_eq!((requests.deadline_ns(), requests.poll(9 * S)), (None, None));
     }
@@ -130,10 +209,10 @@ mod tests {
     #[test]
     fn asker_after_the_keyframe_waits_for_the_second_to_be_over() {
         let mut requests = KeyFrameRequests::default();
-        requests.ask();
+        requests.ask(Cause::Viewer);
         requests.poll(S);
         requests.handle_keyframe();
-        requests.ask();
+        requests.ask(Cause::Viewer);
         assert_eq!(requests.deadline_ns(), Some(2 * S));
         assert_eq!(requests.poll(2 * S), Some(1));
     }
@@ -141,7 +220,7 @@ mod tests {
     #[test]
     fn unanswered_request_is_repeated_ever_more_slowly() {
         let mut requests = KeyFrameRequests::default();
-        requests.ask();
+        requests.ask(Cause::Viewer);
         requests.poll(S);
         let mut at_ns = S;
         for wait_s in [1, 2, 4, 8, 8] {
@@ -158,7 +237,7 @@ mod tests {
         let mut requests = KeyFrameRequests::default();
         let mut storms = Vec::new();
         for second in 1..=20 {
-            requests.ask();
+            requests.ask(Cause::Viewer);
             assert_eq!(requests.poll(second * S), Some(1));
             requests.handle_keyframe();
             if requests.is_storm(second * S) {
@@ -167,7 +246,7 @@ mod tests {
         }
         assert_eq!(storms, [5, 10, 15, 20]);
         for n in 0..20 {
-            requests.ask();
+            requests.ask(Cause::Viewer);
             requests.poll(100 * S + n * 3 * S);
             assert!(!requests.is_storm(100 * S + n * 3 * S));
         }

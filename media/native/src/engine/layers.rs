@@ -3,6 +3,7 @@
 use super::Engine;
 use super::consumer::Reason;
 use super::demand;
+use super::keyframe::Cause;
 use super::mirror::{self, Home};
 use super::rtcp_out;
 use super::selection::choose;
@@ -163,23 +164,29 @@ impl Engine {
         }
         let wanted = consumer.selection.current().or(consumer.selection.target());
         if let Some(encoding) = wanted {
-            self.ask_keyframe(now_ns, consumer.producer, encoding);
+            self.ask_keyframe(now_ns, consumer.producer, encoding, Cause::Viewer);
         }
     }
 
-    pub(super) fn ask_keyframe(&mut self, now_ns: u64, key: ProducerKey, encoding: u8) {
+    pub(super) fn ask_keyframe(
+        &mut self,
+        now_ns: u64,
+        key: ProducerKey,
+        encoding: u8,
+        cause: Cause,
+    ) {
         let Some(producer) = self.table.producers.get_mut(key) else {
             return;
         };
         if let Home::Sibling(mirror) = &mut producer.home {
-            mirror.ask(encoding);
+            mirror.ask(encoding, cause);
             self.table.links.mark(key);
             return;
         }
         let Some(state) = producer.encodings.get_mut(usize::from(encoding)) else {
             return;
         };
-        state.keyframes.ask();
+        state.keyframes.ask(cause);
         self.serve_keyframe(now_ns, key, encoding);
     }
 
@@ -241,6 +248,7 @@ impl Engine {
                 state.fir_sequence = state.fir_sequence.wrapping_add(1);
             }
             let storm = state.keyframes.is_storm(now_ns);
+            let causes = state.keyframes.take_causes().words();
             let fir_sequence = state.fir_sequence;
             let id = producer.row.producer.clone();
             rtcp_out::send_keyframe_request(self, transport_key, ssrc, pli, fir_sequence);
@@ -249,6 +257,7 @@ impl Engine {
                 encoding: u32::from(encoding),
                 requests,
                 storm,
+                causes,
             });
         }
         let producer = self.table.producers.get_mut(key).expect("looked up");

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use super::clock::ReportedClock;
+use super::keyframe::Causes;
 use super::table::{ProducerKey, TransportKey};
 
 /// Bytes of packets that wait for `poll_sibling`; more are dropped, for the caller did not drain.
@@ -23,6 +24,15 @@ pub(crate) struct EncodingState {
     pub(crate) score: u32,
     pub(crate) bitrate_bps: u64,
     pub(crate) clock: Option<ReportedClock>,
+}
+
+/// Viewers of a mirror who need a keyframe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ask {
+    /// The encoding, with what `refresh` marks beside it.
+    pub(crate) encoding: u8,
+    pub(crate) causes: Causes,
+    pub(crate) viewers: u32,
 }
 
 /// One message between two engines. `mirror` is the key of the receiving or asking side's entry.
@@ -53,8 +63,7 @@ pub(crate) enum Record<'a> {
         interest: u64,
         /// The highest encoding that a viewer may be sent.
         wanted: Option<u8>,
-        /// (encoding, viewers that ask for a keyframe).
-        asks: Vec<(u8, u32)>,
+        asks: Vec<Ask>,
         producer: &'a str,
     },
     /// A mirror is no more.
@@ -119,9 +128,9 @@ impl<'a> Record<'a> {
                 out.extend(mirror.to_le_bytes());
                 out.extend(interest.to_le_bytes());
                 out.push(wanted.unwrap_or(NOBODY));
-                for (encoding, count) in asks {
-                    out.push(*encoding);
-                    out.extend(count.to_le_bytes());
+                for ask in asks {
+                    out.extend([ask.encoding, ask.causes.0]);
+                    out.extend(ask.viewers.to_le_bytes());
                 }
                 out.extend_from_slice(producer.as_bytes());
             }
@@ -165,8 +174,12 @@ impl<'a> Record<'a> {
                 let [wanted] = rest.take()?;
                 let mut asks = Vec::with_capacity(usize::from(small));
                 for _ in 0..small {
-                    let [encoding] = rest.take()?;
-                    asks.push((encoding, u32::from_le_bytes(rest.take()?)));
+                    let [encoding, causes] = rest.take()?;
+                    asks.push(Ask {
+                        encoding,
+                        causes: Causes(causes),
+                        viewers: u32::from_le_bytes(rest.take()?),
+                    });
                 }
                 Some(Self::Want {
                     mirror,
@@ -379,7 +392,13 @@ mod tests {
             mirror: 4,
             interest: 5,
             wanted: Some(2),
-            asks: vec![(0, 1), (2, 1000)],
+            asks: [(0, 1, 1), (2, 3, 1000)]
+                .map(|(encoding, causes, viewers)| Ask {
+                    encoding,
+                    causes: Causes(causes),
+                    viewers,
+                })
+                .to_vec(),
             producer: "p",
         });
         there_and_back(&Record::Want {

@@ -23,7 +23,8 @@ use super::demand::{self, Ceiling};
 use super::encoding::Encoding;
 use super::error::DropReason;
 use super::instant_start::Plan;
-use super::link::{About, EncodingState, Links, Record};
+use super::keyframe::Cause;
+use super::link::{About, Ask, EncodingState, Links, Record};
 use super::producer::Producer;
 use super::receive;
 use super::refresh::Patient;
@@ -67,24 +68,32 @@ pub(crate) struct Mirror {
     interest: u64,
     /// The highest encoding that a viewer here may be sent.
     pub(super) wanted: Ceiling,
-    /// (encoding, viewers that asked for a keyframe) since it was told.
-    asks: Vec<(u8, u32)>,
+    /// Viewers that asked for a keyframe since it was told.
+    asks: Vec<Ask>,
     /// What was told last.
-    told: Vec<(u8, u32)>,
+    told: Vec<Ask>,
     /// It was fed with what came before, for those who wait.
     is_primed: bool,
 }
 
 impl Mirror {
     /// A viewer needs a keyframe.
-    pub(crate) fn ask(&mut self, encoding: u8) {
-        self.ask_for(encoding, 1);
+    pub(crate) fn ask(&mut self, encoding: u8, cause: Cause) {
+        self.ask_for(Ask {
+            encoding,
+            causes: cause.into(),
+            viewers: 1,
+        });
     }
 
-    pub(super) fn ask_for(&mut self, encoding: u8, viewers: u32) {
-        match self.asks.iter_mut().find(|one| one.0 == encoding) {
-            Some((_, count)) => *count = count.saturating_add(viewers),
-            None => self.asks.push((encoding, viewers)),
+    pub(super) fn ask_for(&mut self, ask: Ask) {
+        let mut asks = self.asks.iter_mut();
+        match asks.find(|one| one.encoding == ask.encoding) {
+            Some(one) => {
+                one.viewers = one.viewers.saturating_add(ask.viewers);
+                one.causes = one.causes.and(ask.causes);
+            }
+            None => self.asks.push(ask),
         }
     }
 
@@ -98,8 +107,8 @@ impl Mirror {
 
     /// What was told last did not arrive.
     pub(super) fn take_back(&mut self) {
-        for (encoding, viewers) in std::mem::take(&mut self.told) {
-            self.ask_for(encoding, viewers);
+        for ask in std::mem::take(&mut self.told) {
+            self.ask_for(ask);
         }
     }
 }
@@ -477,7 +486,7 @@ fn feed_past(
     fed
 }
 
-fn handle_want(engine: &mut Engine, now_ns: u64, id: &str, feed: Feed, asks: &[(u8, u32)]) {
+fn handle_want(engine: &mut Engine, now_ns: u64, id: &str, feed: Feed, asks: &[Ask]) {
     let table = &mut engine.table;
     let Some(key) = table.producer(id) else {
         return;
@@ -508,7 +517,12 @@ fn handle_want(engine: &mut Engine, now_ns: u64, id: &str, feed: Feed, asks: &[(
     if let Some(ceiling) = feed.wanted {
         demand::raise(engine, now_ns, key, ceiling);
     }
-    for &(encoding, viewers) in asks {
+    for &Ask {
+        encoding,
+        causes,
+        viewers,
+    } in asks
+    {
         let primed = encoding < 64 && primed & 1 << encoding != 0;
         let began = primed.then_some((
             encoding,
@@ -523,7 +537,7 @@ fn handle_want(engine: &mut Engine, now_ns: u64, id: &str, feed: Feed, asks: &[(
         }
         let producer = engine.table.producers.get_mut(key).expect("looked up");
         if let Some(state) = producer.encodings.get_mut(usize::from(encoding)) {
-            state.keyframes.ask_for(viewers);
+            state.keyframes.ask_for(viewers, causes);
             engine.serve_keyframe(now_ns, key, encoding);
         }
     }

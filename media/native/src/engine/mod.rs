@@ -95,7 +95,7 @@ pub use demand::{GRACE_NS as DEMAND_GRACE_NS, HOLD_NS as DEMAND_HOLD_NS};
 pub use encoding::SILENCE_NS;
 pub use error::{DropReason, Drops, OrderError};
 pub use ice::{DISCONNECTED_AFTER_NS, FAILED_AFTER_NS};
-pub use keyframe::KeyFrameRequests;
+pub use keyframe::{Cause, Causes, KeyFrameRequests};
 pub use picture::{PictureFields, PictureGaps, PictureNumbers, PictureOffsets};
 pub use rewrite::{Beginning, Origin, Rewriter, Rewritten, Squeeze};
 pub use selection::{Selection, Verdict, choose};

@@ -10,6 +10,7 @@
 
 use super::Engine;
 use super::instant_start::Plan;
+use super::keyframe::Cause;
 use super::producer::{Pending, Producer};
 use super::serve::MARKER;
 use super::table::{ConsumerKey, TransportKey};
@@ -312,7 +313,7 @@ fn serve_piece(
         consumer.cursor = None;
         if cursor.is_replay && consumer.selection.is_waiting() {
             let producer = consumer.producer;
-            engine.ask_keyframe(now_ns, producer, cursor.encoding);
+            engine.ask_keyframe(now_ns, producer, cursor.encoding, Cause::Began);
         }
         return true;
     }

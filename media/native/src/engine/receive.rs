@@ -5,6 +5,7 @@ use super::consumer::Reason;
 use super::encoding::Encoding;
 use super::error::DropReason;
 use super::forward;
+use super::keyframe::Cause;
 use super::mirror::{self, FedPacket};
 use super::producer::{CodecEntry, Pending, Producer};
 use super::routes::{Label, Route, StreamKind, Unrouted};
@@ -576,6 +577,6 @@ pub(super) fn handle_losses(engine: &mut Engine, now_ns: u64, key: ProducerKey, 
         rtcp_out::send_nack(engine, transport, ssrc, &lost);
     }
     if gave_up {
-        engine.ask_keyframe(now_ns, key, encoding);
+        engine.ask_keyframe(now_ns, key, encoding, Cause::Lost);
     }
 }

@@ -6,6 +6,8 @@
 //! A publisher that makes keyframes by itself in time is never asked.
 
 use super::Engine;
+use super::keyframe::{Cause, Causes};
+use super::link::Ask;
 use super::mirror::Home;
 use super::table::ProducerKey;
 use super::timers::{Armed, Timer};
@@ -80,7 +82,12 @@ impl Engine {
             return;
         };
         if let Home::Sibling(mirror) = &mut producer.home {
-            mirror.ask_for(who.ask(encoding), who.viewers);
+            let ask = Ask {
+                encoding: who.ask(encoding),
+                causes: Causes::default(),
+                viewers: who.viewers,
+            };
+            mirror.ask_for(ask);
             self.table.links.mark(key);
             return;
         }
@@ -128,7 +135,8 @@ impl Engine {
         // What rests has nobody to ask; its next packets begin with a keyframe.
         let viewers = std::mem::take(&mut state.refresh.viewers);
         if state.live {
-            state.keyframes.ask_for(viewers.max(1));
+            let causes = Cause::Clock.into();
+            state.keyframes.ask_for(viewers.max(1), causes);
             self.serve_keyframe(now_ns, key, encoding);
         }
     }

@@ -140,6 +140,7 @@ mod tests {
                 encoding: 0,
                 requests: n,
                 storm: false,
+                causes: Vec::new(),
             }],
         };
         let mut stream = Vec::new();

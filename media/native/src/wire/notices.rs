@@ -135,6 +135,9 @@ pub enum Notice {
         requests: u32,
         /// It is the one that makes so many in a short time a storm.
         storm: bool,
+        /// Why, see [`crate::engine::Cause`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        causes: Vec<String>,
     },
     /// Nothing was sent to a consumer for 2.5 s though its producer's packets flow, or again.
     ConsumerFrozen {

@@ -6,6 +6,7 @@ use _native::wire::orders::{Order, RequestKeyFrame};
 
 use crate::forwarding::{room, room_with};
 use crate::support::peer::Control;
+use crate::support::rows::{self, Direction};
 use crate::support::{MS, S, World};
 
 fn requests(world: &World) -> Vec<u32> {
@@ -14,6 +15,46 @@ fn requests(world: &World) -> Vec<u32> {
         _ => None,
     });
     asked.collect()
+}
+
+/// Of the first request since the last call.
+fn causes(world: &mut World) -> Vec<String> {
+    let told = world.take_notices().into_iter().find_map(|notice| match notice {
+        Notice::KeyFrameRequested { causes, .. } => Some(causes),
+        _ => None,
+    });
+    told.expect("asked for")
+}
+
+#[test]
+fn it_is_told_why_a_keyframe_was_asked_for() {
+    let mut world = room(1);
+    world.publish(0, 0, false);
+    assert_eq!(causes(&mut world), ["began"]);
+    world.publish(0, 0, true);
+    world.advance(1_100 * MS);
+    let pli = world.peers[1].pli(5000);
+    world.send(1, pli);
+    assert_eq!(causes(&mut world), ["viewer"]);
+    world.advance(1_100 * MS);
+    assert_eq!(causes(&mut world), [""; 0], "it is asked for again");
+    world.publish(0, 0, true);
+    world.join("recv1", Direction::Recv);
+    let row = rows::view("c1", "recv1", "p", 5000);
+    world.order(Order::SetConsumer(row));
+    for _ in 0..45 {
+        world.advance(100 * MS);
+        world.publish(0, 0, false);
+    }
+    assert_eq!(causes(&mut world), ["clock"], "for somebody came");
+    world.publish(0, 0, true);
+    world.advance(1_100 * MS);
+    world.peers[0].lose(0, 1);
+    for _ in 0..30 {
+        world.advance(100 * MS);
+        world.publish(0, 0, false);
+    }
+    assert_eq!(causes(&mut world), ["lost"]);
 }
 
 #[test]

@@ -187,6 +187,12 @@ fn keyframe_requests_go_back_and_stay_one_a_second() {
         assert_eq!(span.worlds[0].peers[0].plis(1111), 3);
         assert_eq!(requests(&span.worlds[1]), 0, "the home worker tells of it");
         assert_eq!(requests(&span.worlds[0]), 3);
+        let told = span.worlds[0].notices.iter().rev();
+        let causes = told.filter_map(|notice| match notice {
+            Notice::KeyFrameRequested { causes, .. } => Some(causes.join(" ")),
+            _ => None,
+        });
+        assert_eq!(causes.collect::<Vec<_>>(), ["viewer", "viewer", "began"]);
     }
 }
 

@@ -19,10 +19,13 @@ fn requests(world: &World) -> Vec<u32> {
 
 /// Of the first request since the last call.
 fn causes(world: &mut World) -> Vec<String> {
-    let told = world.take_notices().into_iter().find_map(|notice| match notice {
-        Notice::KeyFrameRequested { causes, .. } => Some(causes),
-        _ => None,
-    });
+    let told = world
+        .take_notices()
+        .into_iter()
+        .find_map(|notice| match notice {
+            Notice::KeyFrameRequested { causes, .. } => Some(causes),
+            _ => None,
+        });
     told.expect("asked for")
 }
 

@@ -14,7 +14,7 @@ use super::consumer::Consumer;
 use super::encoding::Encoding;
 use super::history::Group;
 use super::keyframe::Cause;
-use super::pacing::{Cursor, Pacer, STEP_NS};
+use super::pacing::{Cursor, Pacer, STEP_NS, is_amid_picture};
 use super::producer::Producer;
 use super::refresh::Patient;
 use super::rewrite::Squeeze;
@@ -132,7 +132,7 @@ impl Engine {
     /// Has a consumer that waits for `target` begin with the last keyframe that came; false if it can't.
     ///
     /// True, too, if all that is missing is that its transport can send: then it is tried again. False
-    /// while it is behind in what it sees, and would miss the rest of that.
+    /// while it is behind in what it sees, or in the midst of a picture, and would miss the rest of that.
     pub(super) fn start_from_past(&mut self, now_ns: u64, key: ConsumerKey, target: u8) -> bool {
         if self.config.keyframe_interval_ns == 0 {
             return false;
@@ -156,6 +156,10 @@ impl Engine {
         let current = consumer.selection.current();
         let is_behind = |cursor: &Cursor| !cursor.live && Some(cursor.encoding) == current;
         if consumer.cursor.as_ref().is_some_and(is_behind) {
+            return false;
+        }
+        // What is live would be passed over from now on: the rest of the picture, too.
+        if current == Some(target) && is_amid_picture(producer, current, now_ns) {
             return false;
         }
         let pace_bps = Pacer::replay_bps(&transport.downlink.estimator);

@@ -331,7 +331,7 @@ fn serve_piece(
 }
 
 /// Whether a viewer has had a part of a picture whose rest is still to come.
-fn is_amid_picture(producer: &Producer, current: Option<u8>, now_ns: u64) -> bool {
+pub(super) fn is_amid_picture(producer: &Producer, current: Option<u8>, now_ns: u64) -> bool {
     let state = current.and_then(|place| producer.encodings.get(usize::from(place)));
     let Some(state) = state.filter(|one| one.live) else {
         return false;

@@ -366,6 +366,57 @@ fn media_of(peer: &Peer) -> Vec<((u16, u8), bool, u32)> {
 }
 
 #[test]
+fn who_has_just_begun_climbs_inside_of_its_stream_with_what_is_in_the_cache() {
+    for mode in ["L3T1", "L3T1_KEY"] {
+        let mut svc = Svc::new(mode);
+        svc.join(0, None);
+        svc.pictures(10, true);
+        let peer = svc.join(1, Some(0));
+        svc.pictures(3, false);
+        let had = svc.world.peers[peer].media(5000).len();
+        let asked = svc.asked();
+        svc.want(1, None);
+        svc.pictures(3, false);
+        assert_eq!(svc.asked(), asked, "{mode}");
+        let seen = seen(&svc.world.peers[peer]);
+        assert!(seen[..had].iter().all(|one| one.1 == 0), "{mode}: {seen:?}");
+        let layers: Vec<u8> = seen[had..had + 3].iter().map(|one| one.1).collect();
+        assert_eq!(layers, [0, 1, 2], "{mode}: the keyframe");
+        let tops = seen[had..].iter().filter(|one| one.1 == 2).count();
+        assert_eq!(tops, 16, "{mode}: all pictures since, and those that came");
+        let ids: Vec<u16> = seen.iter().map(|one| one.0).collect();
+        let steps = ids.windows(2).map(|two| two[1].wrapping_sub(two[0]));
+        assert!(steps.into_iter().all(|step| step <= 1), "{mode}: {ids:?}");
+        let peer = &svc.world.peers[peer];
+        assert_contiguous(&peer.sequence_numbers(5000));
+        let stamps: Vec<u32> = peer.media(5000).iter().map(|one| one.timestamp).collect();
+        let rises = stamps.windows(2).all(|two| two[1] >= two[0]);
+        assert!(rises, "{mode}: {stamps:?}");
+    }
+}
+
+#[test]
+fn who_climbs_inside_of_its_stream_in_the_midst_of_a_picture_gets_the_rest_of_it() {
+    let mut svc = Svc::new("L3T1");
+    svc.join(0, None);
+    svc.pictures(10, true);
+    let peer = svc.join(1, Some(1));
+    svc.pictures(3, false);
+    let mut packets = svc.picture(false).into_iter();
+    let first = packets.next().expect("of the lowest layer");
+    svc.world.send(0, first);
+    svc.want(1, None);
+    for datagram in packets {
+        svc.world.send(0, datagram);
+    }
+    svc.pictures(3, false);
+    let seen = seen(&svc.world.peers[peer]);
+    let all = (70..87).flat_map(|id| [(id, 0), (id, 1)]);
+    assert_eq!(seen, all.collect::<Vec<_>>());
+    assert_contiguous(&svc.world.peers[peer].sequence_numbers(5000));
+}
+
+#[test]
 fn who_must_go_down_in_a_k_svc_stream_does_not_wait_for_a_keyframe_by_the_clock() {
     let mut svc = Svc::new("L3T1_KEY");
     svc.bytes = 300;

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from gateway import tokens
 from gateway.keys import Secret
 from protocol.commands import PauseConsumer
-from protocol.notices import ConsumerScore
+from protocol.notices import ConsumerScore, KeyFrameRequested, LayersChanged
 from tests.replay import pcapng_reader
 from tests.replay.measured import with_telemetry
 from tests.replay.sessions import Session, call, store
@@ -341,6 +341,78 @@ def test_the_media_tab_tells_quality_streams_and_recordings(page: Page, tmp_path
         expect(page.locator("#view-media")).to_contain_text("None was made")
     finally:
         shelf.close()
+
+
+def keyframe_session() -> tuple[Session, str, str]:
+    """Viewers who begin from the cache, and a publisher who is asked at times; a lane of each."""
+    session = call("keyframes", viewers=6, seed=4)
+    consumers = [
+        (key.partition("/")[2], state.row.producer)
+        for key, state in session.states.items()
+        if key.startswith("consumer/") and state.row.kind == "video"
+    ]
+    producer = consumers[0][1]
+
+    def asked(requests: int, *causes: str) -> None:
+        notice = KeyFrameRequested(producer=producer, encoding=0, requests=requests, causes=causes)
+        session.to_producer(producer, notice)
+
+    asked(1, "began")
+    for n, (consumer, _) in enumerate(consumers[:5]):
+        session.wait(2)
+        began = LayersChanged(
+            consumer=consumer,
+            spatial_layer=n % 2,
+            temporal_layer=None,
+            reason="preferred",
+            keyframe_age_ns=(700 * n + 150) * 1_000_000,
+        )
+        session.to_consumer(consumer, began)
+    session.wait(1)
+    asked(4, "viewer", "clock")
+    session.wait(4)
+    asked(0)
+    session.wait(2)
+    return session, f"producer/{producer}", f"consumer/{consumers[3][0]}"
+
+
+def test_keyframes_are_charted_and_it_is_told_for_whom_they_were(
+    page: Page, tmp_path: Path, module_output: Path
+) -> None:
+    session, publisher, viewer = keyframe_session()
+    second = [n for n, draft in enumerate(session.drafts, 1) if draft.type == "KeyFrameAsked"][1]
+    shelf = Shelf(store(tmp_path / "data", session))
+    try:
+        opened(page, shelf, f"/replay/keyframes#p={second}&l={publisher}")
+        row = page.locator(".chart-row", has_text="Keyframes asked for")
+        expect(row.locator(".chart-value b")).to_have_text("4")
+        expect(page.locator("#card .sentence")).to_contain_text(
+            "for 4 askers (a viewer asked for one, and the last one became old"
+        )
+        page.screenshot(path=module_output / "keyframes.png")
+        blank = row.locator("canvas").evaluate(INK)
+        grounds = page.locator("#view-why .grounds")
+        expect(grounds).to_contain_text("1 of 6 who watch it have nothing to see: p_")
+        expect(grounds).to_contain_text("5 beginnings were served from the cache")
+        assert blank > 40, "its bars are drawn"
+        page.goto("about:blank")
+        opened(page, shelf, f"/replay/keyframes#p={second}&l={viewer}")
+        row = page.locator(".chart-row", has_text="Began from the cache")
+        expect(row.locator(".chart-value b")).to_have_text(re.compile(r"^2,?200 ms|^2\.2 s"))
+    finally:
+        shelf.close()
+
+
+INK = """(canvas) => {
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  let strong = 0;
+  for (let i = 0; i < data.length; i += 4) {
+    const [red, green, blue] = data.slice(i, i + 3);
+    strong += data[i + 3] > 200 && Math.max(red, green, blue) - Math.min(red, green, blue) > 60;
+  }
+  return strong;
+}"""
+"""How many points of a chart are coloured."""
 
 
 def test_a_link_brings_a_colleague_to_the_very_same_view(

@@ -9,6 +9,7 @@
  */
 import { Emitter } from '../core/emitter.js';
 import { isDisconnection } from '../core/errors.js';
+import { identity } from './identity.js';
 
 /** A short silence often heals by itself; then ICE is restarted. */
 const DISCONNECTED_GRACE_MS = 1_500;
@@ -33,24 +34,33 @@ export class Link extends Emitter {
   }
 
   /** What the server has to say of a new transport: it may be asked before the device is loaded. */
-  static prepare(direction, request) {
-    return request('createTransport', { direction });
+  static async prepare(direction, request) {
+    const [remote, own] = await Promise.all([
+      request('createTransport', { direction }),
+      identity(),
+    ]);
+    return { remote, own };
   }
 
-  constructor(direction, device, request, options) {
+  /** @param {{remote: object, own: object | null}} prepared what `prepare` gave */
+  constructor(direction, device, request, { remote, own }) {
     super();
     this.direction = direction;
     this.#request = request;
+    const additionalSettings = own ? { certificates: [own.certificate] } : {};
+    const options = { ...remote, additionalSettings };
     this.transport =
       direction === 'send'
         ? device.createSendTransport(options)
         : device.createRecvTransport(options);
-    const transport = this.transport.id;
+    // With a certificate the server is told at once who connects; else when the browser says so. It
+    // keeps what comes before it has read that, so the connection need not wait for its answer.
+    if (own) this.#connect({ role: 'client', fingerprints: own.fingerprints });
     this.transport.on('connect', ({ dtlsParameters }, done) => {
-      // The server keeps what comes before it has read this, so the connection need not wait for its answer.
-      request('connectTransport', { transport, dtlsParameters }).catch(() => this.emit('dead', false));
+      if (!own) this.#connect(dtlsParameters);
       done();
     });
+    const transport = this.transport.id;
     this.transport.on('produce', ({ kind, rtpParameters, appData }, done, fail) => {
       request('produce', { transport, kind, rtpParameters, appData }).then(done, fail);
     });
@@ -77,6 +87,13 @@ export class Link extends Emitter {
     clearTimeout(this.#timer);
     this.removeAllListeners();
     if (!this.transport.closed) this.transport.close();
+  }
+
+  /** As mediasoup-client has it, browsers are the client of DTLS wherever the server leaves the choice. */
+  #connect(dtlsParameters) {
+    this.#request('connectTransport', { transport: this.id, dtlsParameters }).catch(() =>
+      this.emit('dead', false),
+    );
   }
 
   #onState(state) {

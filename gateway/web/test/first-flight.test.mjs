@@ -135,6 +135,55 @@ test('a connection that the server refuses is replaced', async (t) => {
   assert.equal(sfu.transports.size, 1);
 });
 
+/** A browser that makes certificates, for one test; says how many. */
+function certificates(t, fingerprints, own = {}) {
+  const made = [];
+  globalThis.RTCPeerConnection = {
+    generateCertificate: async () => {
+      const certificate = Object.create(fingerprints ? { getFingerprints: () => fingerprints } : {});
+      made.push(Object.assign(certificate, { expires: Date.now() + 30 * 24 * 3600 * 1000, ...own }));
+      return certificate;
+    },
+  };
+  t.after(() => delete globalThis.RTCPeerConnection);
+  return made;
+}
+
+test('the server is told who connects before the browser describes it, with one certificate for all', async (t) => {
+  const fingerprints = [{ algorithm: 'sha-256', value: 'AB:CD' }];
+  const made = certificates(t, fingerprints);
+  const { identity } = await import('../media/identity.js?told');
+  assert.deepEqual(await identity(), { certificate: made[0], fingerprints });
+  assert.deepEqual(await identity(), { certificate: made[0], fingerprints });
+  made[0].expires = Date.now() + 1000;
+  assert.equal((await identity()).certificate, made[1], 'one that is about to expire is made anew');
+});
+
+test('a browser that keeps its fingerprints to itself is asked for them as it connects', async (t) => {
+  const { identity } = await import('../media/identity.js?untold');
+  assert.equal(await identity(), null, 'no certificates at all');
+  certificates(t, null);
+  assert.equal(await identity(), null, 'no fingerprints');
+  certificates(t, [{ algorithm: 'sha-256', value: 'AB:CD' }], { uncloneable() {} });
+  assert.equal(await identity(), null, 'not to be handed on');
+});
+
+test('what connects is told along with the first thing that is consumed, once', async (t) => {
+  const fingerprints = [{ algorithm: 'sha-256', value: 'AB:CD' }];
+  certificates(t, fingerprints);
+  const { sfu, session, handlers, settings } = await sessionOn(t, { watch: true });
+  const camera = sfu.hostPublishes('video', 'camera');
+  const release = hold(sfu, 'consume');
+  const connected = sfu.nextRequest('connectTransport');
+  session.start();
+  assert.deepEqual((await connected).data.dtlsParameters, { role: 'client', fingerprints });
+  assert.equal(session.consumers.size, 0, 'nothing is described yet');
+  release();
+  await until(session, () => playing(sfu).includes(camera) && session.consumers.size === 1);
+  assert.deepEqual([sfu.count('connectTransport'), handlers.length], [1, 1]);
+  assert.equal(settings[0].certificates.length, 1);
+});
+
 test('requests go out from joining on, and not before', async (t) => {
   const { server, client } = await serverAndClient(t);
   await assert.rejects(client.request('getStats', {}), { code: 'not_connected' });

@@ -61,10 +61,12 @@ export async function sessionOn(t, { watch }) {
   const sfu = await FakeSfu.start();
   t.after(() => sfu.stop());
   const handlers = [];
+  const settings = [];
   const { factory, ...rest } = FakeHandler.createFactory(fakeParameters);
   const keep = (options) => {
     const handler = factory(options);
     handlers.push(handler);
+    settings.push(options.additionalSettings);
     return handler;
   };
   const createDevice = () => Device.factory({ handlerFactory: { ...rest, factory: keep } });
@@ -73,7 +75,7 @@ export async function sessionOn(t, { watch }) {
   t.after(() => session.close());
   const problems = [];
   session.on('problem', (code) => problems.push(code));
-  return { sfu, session, signaling, handlers, problems };
+  return { sfu, session, signaling, handlers, settings, problems };
 }
 
 /** Wait for changes until `condition` holds. */

@@ -51,11 +51,30 @@ for (const [path, { entryPoint, inputs }] of Object.entries(metafile.outputs)) {
   if (source) addresses.set(PREFIX + basename(source), PREFIX + basename(path));
 }
 
+/** What a script imports, itself and through others: a page names it all, so that it comes in one round trip. */
+function importsOf(path, found = new Set()) {
+  for (const { path: imported, kind, external } of metafile.outputs[path].imports) {
+    if (kind !== 'import-statement' || external || found.has(imported)) continue;
+    found.add(imported);
+    importsOf(imported, found);
+  }
+  return found;
+}
+
+const preloads = (address) =>
+  [...importsOf(join('gateway/static', address.slice(PREFIX.length)))]
+    .map((path) => `<link rel="modulepreload" href="${PREFIX}${basename(path)}">`)
+    .join('\n    ');
+
 for (const page of PAGES) {
   const html = await readFile(join(web, page), 'utf8');
   const linked = html.replace(/\/static\/[\w.-]+/g, (address) => {
     if (!addresses.has(address)) throw new Error(`${page}: nothing builds ${address}`);
     return addresses.get(address);
   });
-  await writeFile(join(out, page), linked);
+  const whole = linked.replace(
+    /<script type="module" src="([^"]+)"><\/script>/g,
+    (script, address) => [script, preloads(address)].filter(Boolean).join('\n    '),
+  );
+  await writeFile(join(out, page), whole);
 }

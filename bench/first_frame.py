@@ -118,9 +118,11 @@ def run(server: Server, joins: int, output: Path) -> dict[str, Any]:
         browser = launch(*FAKE_DEVICES, *FAKE_CONSENT, launcher=urgent(output))
         studio = Studio(browser, server.url, ROOM, output)
         host = studio.live_host()
+        resident = studio.watching()  # so that all layers are wanted, and come
         visitor = Visitor(browser, f"{studio.url}/viewer/{ROOM}")
         host.wait("probe.now?.layers.filter((layer) => layer.framesEncoded > 30).length === 3")
         host.page.evaluate("window.probePeriod_ms = 3_600_000")
+        resident.close()
         before = keyframe_requests(server)
         waits_ms: list[float] = []
         opened_ms: list[float] = []

@@ -36,6 +36,7 @@ export class Session extends Emitter {
   #working = false;
   #again = false;
   #everJoined = false;
+  #telling = false;
   #request = (method, data) => this.#signaling.request(method, data);
 
   /** The room as the server describes it. */
@@ -206,7 +207,7 @@ export class Session extends Emitter {
     const request = this.#request;
     const watchLink = (link) => this.#watchLink(media, link);
     media.sending = new Sending(media.device, request, watchLink);
-    media.receiving = new Receiving(media.device, request, watchLink, prepared);
+    media.receiving = new Receiving(media.device, request, watchLink, () => this.#changed(), prepared);
     if (this.#signaling.session !== answer.session) return; // joined afresh meanwhile
     this.#media = media;
     this.view(this.#views); // what was told before there was anything to tell it to
@@ -259,6 +260,16 @@ export class Session extends Emitter {
     if (!changed) return;
     this.emit('change');
     this.#work();
+  }
+
+  /** Something changed, and more may in the same breath: that is told once. */
+  #changed() {
+    if (this.#telling) return;
+    this.#telling = true;
+    queueMicrotask(() => {
+      this.#telling = false;
+      this.emit('change');
+    });
   }
 
   #watchLink(media, link) {

@@ -13,6 +13,7 @@ export class Receiving {
   #device;
   #request;
   #onLink;
+  #onConsumer;
   #link = null;
   #held = new Map();
   #views = new Map();
@@ -22,13 +23,15 @@ export class Receiving {
 
   /**
    * @param {(link: Link) => void} onLink called with each new transport
+   * @param {() => void} onConsumer called when there is one more
    * @param {Promise<object> | null} prepared what the server said of the first one, if it was asked
    */
-  constructor(device, request, onLink, prepared = null) {
+  constructor(device, request, onLink, onConsumer, prepared = null) {
     this.#device = device;
     this.#prepared = prepared;
     this.#request = request;
     this.#onLink = onLink;
+    this.#onConsumer = onConsumer;
   }
 
   get link() {
@@ -135,11 +138,12 @@ export class Receiving {
       // One stream a source: the browser then keeps its sound and picture in step.
       streamId: `${peer}-${streamOf(appData)}`,
     });
-    const { type } = answer;
-    const resumed = await early; // if it failed, it is tried again
     if (link !== this.#link) throw new SignalingError('transport_closed');
-    const fresh = { begun: false, paused: !resumed, layer: null, priority: 1 };
-    this.#held.set(producer, { consumer, type, ...fresh });
+    const held = { consumer, type: answer.type, begun: false, paused: true, layer: null, priority: 1 };
+    this.#held.set(producer, held);
+    this.#onConsumer(); // a page may show its track before there is anything in it
+    held.paused = !(await early); // if it failed, it is tried again
+    if (link !== this.#link) throw new SignalingError('transport_closed');
   }
 
   /** One request at a time; the newest view wins. */

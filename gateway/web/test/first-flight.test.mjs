@@ -118,6 +118,18 @@ test('the connection begins without waiting for what the server says of it', asy
   assert.ok(playing(sfu).includes(camera));
 });
 
+test('a track can be shown before its server says that it sends, sound and picture at once', async (t) => {
+  const { sfu, session } = await sessionOn(t, { watch: true });
+  sfu.silent.add('resumeConsumer');
+  const ids = [sfu.hostPublishes('video', 'camera'), sfu.hostPublishes('audio', 'microphone')];
+  const seen = [];
+  session.on('change', () => seen.push(session.consumers.size));
+  session.start();
+  await until(session, () => session.consumers.size > 0);
+  assert.deepEqual([...session.consumers.keys()].sort(), ids);
+  assert.ok(!seen.includes(1));
+});
+
 test('a connection that the server refuses is replaced', async (t) => {
   const { sfu, session } = await sessionOn(t, { watch: true });
   const connect = sfu.handlers.get('connectTransport');

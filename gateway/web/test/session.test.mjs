@@ -158,7 +158,7 @@ test('a viewer consumes all that is there over one transport, and resumes it', a
 test('a viewer takes what is published later, and lets go of what is closed', async (t) => {
   const { sfu, session, ids } = await watching(t);
   const later = sfu.hostPublishes('video', 'screen');
-  await until(session, () => session.consumers.has(later));
+  await until(session, () => playing(sfu).includes(later));
   sfu.closeProducer(ids[0]);
   await until(session, () => !session.consumers.has(ids[0]));
   assert.equal(session.consumers.size, 2);

@@ -81,23 +81,21 @@ impl<T> fmt::Debug for Key<T> {
     }
 }
 
+struct Slot<T> {
+    generation: u32,
+    entry: Option<T>,
+}
+
 /// Entries in reused slots: no allocation in the steady state, iteration in slot order.
-///
-/// Entries are large, and found by the thousand in turn: so what finds one lies close together, and
-/// an entry stays where it is when there come more.
 pub(crate) struct Arena<T> {
-    /// By slot.
-    generations: Vec<u32>,
-    /// By slot.
-    entries: Vec<Option<Box<T>>>,
+    slots: Vec<Slot<T>>,
     free: Vec<u32>,
 }
 
 impl<T> Default for Arena<T> {
     fn default() -> Self {
         Self {
-            generations: Vec::new(),
-            entries: Vec::new(),
+            slots: Vec::new(),
             free: Vec::new(),
         }
     }
@@ -105,67 +103,74 @@ impl<T> Default for Arena<T> {
 
 impl<T> Arena<T> {
     pub(crate) fn insert(&mut self, entry: T) -> Key<T> {
-        let index = self.free.pop().unwrap_or_else(|| {
-            let slots = self.entries.len();
-            self.entries.push(None);
-            self.generations.push(0);
-            u32::try_from(slots).expect("tables are bounded far below 2^32")
+        if let Some(index) = self.free.pop() {
+            let slot = &mut self.slots[index as usize];
+            slot.entry = Some(entry);
+            return Key {
+                index,
+                generation: slot.generation,
+                entry: PhantomData,
+            };
+        }
+        let index = u32::try_from(self.slots.len()).expect("tables are bounded far below 2^32");
+        self.slots.push(Slot {
+            generation: 0,
+            entry: Some(entry),
         });
-        self.entries[index as usize] = Some(Box::new(entry));
-        self.key(index as usize)
+        Key {
+            index,
+            generation: 0,
+            entry: PhantomData,
+        }
     }
 
     pub(crate) fn remove(&mut self, key: Key<T>) -> Option<T> {
-        let index = self.slot(key)?;
-        let entry = self.entries[index].take()?;
-        let generation = &mut self.generations[index];
-        *generation = generation.wrapping_add(1);
+        let slot = self.slots.get_mut(key.index as usize)?;
+        if slot.generation != key.generation {
+            return None;
+        }
+        let entry = slot.entry.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
         self.free.push(key.index);
-        Some(*entry)
+        Some(entry)
     }
 
-    #[inline]
     pub(crate) fn get(&self, key: Key<T>) -> Option<&T> {
-        let index = self.slot(key)?;
-        self.entries.get(index)?.as_deref()
+        let slot = self.slots.get(key.index as usize)?;
+        slot.entry
+            .as_ref()
+            .filter(|_| slot.generation == key.generation)
     }
 
-    #[inline]
     pub(crate) fn get_mut(&mut self, key: Key<T>) -> Option<&mut T> {
-        let index = self.slot(key)?;
-        self.entries.get_mut(index)?.as_deref_mut()
+        let slot = self.slots.get_mut(key.index as usize)?;
+        slot.entry
+            .as_mut()
+            .filter(|_| slot.generation == key.generation)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len() - self.free.len()
+        self.slots.len() - self.free.len()
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Key<T>, &T)> {
-        let entries = self.entries.iter().enumerate();
-        entries.filter_map(|(index, entry)| Some((self.key(index), entry.as_deref()?)))
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(index, slot)| {
+            let key = Key {
+                index: index as u32,
+                generation: slot.generation,
+                entry: PhantomData,
+            };
+            slot.entry.as_ref().map(|entry| (key, entry))
+        })
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.entries.iter_mut().filter_map(Option::as_deref_mut)
+        self.slots.iter_mut().filter_map(|slot| slot.entry.as_mut())
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.entries.iter().filter_map(Option::as_deref)
-    }
-
-    /// The slot of a key that is not stale.
-    #[inline]
-    fn slot(&self, key: Key<T>) -> Option<usize> {
-        let index = key.index as usize;
-        (self.generations.get(index) == Some(&key.generation)).then_some(index)
-    }
-
-    fn key(&self, index: usize) -> Key<T> {
-        Key {
-            index: index as u32,
-            generation: self.generations[index],
-            entry: PhantomData,
-        }
+        self.slots.iter().filter_map(|slot| slot.entry.as_ref())
     }
 }
 

@@ -1,14 +1,15 @@
 //! Layers of viewers who begin, or climb, with what is in the cache.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use _native::codec::vp9::Descriptor;
+use _native::sequence::SequenceUnwrapper;
 use _native::wire::orders::{Order, SetConsumer};
 
 use crate::support::peer::{Received, Stream, assert_contiguous, source_of};
 use crate::support::rows::{self, Direction};
 use crate::support::span::Span;
-use crate::support::{MS, Peer, S, World};
+use crate::support::{Dice, MS, Peer, S, World};
 
 const FRAME: u64 = 33_333_333;
 const LOW: usize = 0;
@@ -45,6 +46,7 @@ fn frames(world: &mut World, count: usize, keyframes: [bool; 2]) {
 
 fn join(world: &mut World, place: usize, spatial_layer: Option<u32>) -> usize {
     let peer = world.join(&format!("recv{place}"), Direction::Recv);
+    world.peers[peer].watch(5000);
     world.order(Order::SetConsumer(wanted(place, spatial_layer)));
     peer
 }
@@ -483,4 +485,80 @@ fn only_the_lowest_temporal_layer_is_sent_of_the_past_whatever_is_ordered_meanwh
     send(&mut world, 20);
     assert_eq!(world.peers[peer].media(5000).len(), 140);
     world.advance(S);
+}
+
+/// What a viewer has after all repairs: (number, publisher's number, whether it begins a keyframe, timestamp).
+fn repaired(peer: &Peer) -> Vec<(u64, u64, bool, u32)> {
+    let mut unwrapper = SequenceUnwrapper::default();
+    let mut found = BTreeMap::new();
+    for one in &peer.rtp {
+        let number = match one.ssrc {
+            5000 => one.sequence_number,
+            _ => match one.original {
+                Some(original) => original,
+                None => continue,
+            },
+        };
+        let begins = one.payload[5] == 0;
+        let told = (source_of(one), begins, one.timestamp);
+        let before = found.insert(unwrapper.unwrap(number), told);
+        assert!(
+            before.is_none_or(|before| before == told),
+            "sent again the same"
+        );
+    }
+    let all = found.into_iter();
+    all.map(|(number, (source, begins, timestamp))| (number, source, begins, timestamp))
+        .collect()
+}
+
+/// A switch within so many pictures mends what is missing before it.
+const SOON: usize = 6;
+
+#[test]
+fn whatever_is_lost_and_wanted_viewers_see_one_stream_without_a_gap() {
+    for seed in 1..=12 {
+        let mut world = simulcast();
+        world.peers[0].answers_nacks = true;
+        let mut dice = Dice::new(seed);
+        let mut viewers = Vec::new();
+        for step in 0..450 {
+            let is_over = step >= 360;
+            world.link.loss_permille = if is_over || step < 5 { 0 } else { 25 };
+            let keys = [LOW, HIGH].map(|_| step == 0 || dice.below(60) == 0);
+            frames(&mut world, 1, keys);
+            if !is_over && viewers.len() < 6 && dice.below(40) == 0 {
+                // The way there loses nothing while it is made.
+                world.link.loss_permille = 0;
+                let place = viewers.len() + 1;
+                let layer = [None, Some(0)][dice.below(2) as usize];
+                let peer = join(&mut world, place, layer);
+                viewers.push(peer);
+            }
+            for &peer in &viewers {
+                for nack in world.peers[peer].poll_nacks(world.now_ns) {
+                    world.send(peer, nack);
+                }
+                if !is_over && dice.below(25) == 0 {
+                    let layer = [None, Some(0)][dice.below(2) as usize];
+                    world.order(Order::SetConsumer(wanted(peer, layer)));
+                }
+            }
+        }
+        assert!(!viewers.is_empty());
+        for &peer in &viewers {
+            let seen = repaired(&world.peers[peer]);
+            for (place, pair) in seen.windows(2).enumerate() {
+                let ((number, source, _, stamp), (next, then, begins, later)) = (pair[0], pair[1]);
+                let about = format!("seed {seed}, viewer {peer}: {number} {source}, {next} {then}");
+                // What was lost just before a keyframe of another encoding need not be sent again.
+                let goes_on = next == number + 1 && then == source + 1;
+                let soon = &seen[place + 1..(place + 1 + SOON).min(seen.len())];
+                let mends = begins || soon.iter().any(|one| one.2);
+                assert!(goes_on || mends, "{about}");
+                let rise = later.wrapping_sub(stamp) as i32;
+                assert!(rise > 0, "{about}: {rise}");
+            }
+        }
+    }
 }

@@ -86,20 +86,27 @@ def shared_server(
 
 @pytest.fixture(scope="module")
 def stage(
+    request: pytest.FixtureRequest,
     launch: Launch,
     shared_server: Server,
     module_output: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Tab, Tab]]:
-    """A live host with three layers, and a viewer without a bottleneck."""
+    """A live host with three layers, and a viewer without a bottleneck.
+
+    The parameter is the query of the host's address; without one it is three simulcast encodings.
+    """
     directory = tmp_path_factory.mktemp("stage")
     film = grainy_film(directory / "film.y4m")
     flags = (*FAKE_DEVICES, *FAKE_CONSENT, f"--use-file-for-fake-video-capture={film}")
     browser = launch(*flags, launcher=urgent(directory))
     with opened(Studio(browser, shared_server.url, ROOM, module_output / "stage")) as studio:
-        host = studio.live_host()
-        host.wait("probe.now?.layers.filter((layer) => layer.framesEncoded > 5).length === 3")
-        assert [layer["frameHeight"] for layer in host.now()["layers"]] == [180, 360, 720]
+        query = getattr(request, "param", "")
+        heights = [720] if "scalability" in query else [180, 360, 720]
+        host = studio.live_host(query)
+        flowing = "probe.now?.layers.filter((layer) => layer.framesEncoded > 5)"
+        host.wait(f"{flowing}.length === {len(heights)}")
+        assert [layer["frameHeight"] for layer in host.now()["layers"]] == heights
         near = studio.watching()
         near.wait("probe.now.frameHeight === 720")
         yield host, near
@@ -129,6 +136,12 @@ def watch(
         yield watching
 
 
+@pytest.mark.parametrize(
+    "stage",
+    ["", "codec=vp9&scalability=L3T3", "codec=vp9&scalability=L3T3_KEY"],
+    ids=["simulcast", "L3T3", "L3T3_KEY"],
+    indirect=True,
+)
 def test_the_resolution_follows_a_link_that_is_narrowed_and_widened(
     watch: Watch, veth: Namespace, stage: tuple[Tab, Tab], output: Path
 ) -> None:

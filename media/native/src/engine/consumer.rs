@@ -120,6 +120,8 @@ pub(crate) struct Consumer {
     /// Incoming payload type to outgoing RTX payload type.
     pub(crate) rtx_payload_types: Vec<(u8, u8)>,
     pub(crate) rtx: Option<RtxStream>,
+    /// Outgoing number of what it began with after it was cut off: nothing before is sent again.
+    pub(crate) forsaken: u64,
     /// The keyframe of the lower encoding is asked for then: the queue that it has to come through
     /// drains meanwhile.
     pub(crate) ask_at_ns: Option<u64>,
@@ -168,8 +170,17 @@ impl Consumer {
 
     /// On the way to a lower encoding, or to a lower layer of k-SVC, which begin with a keyframe only, the
     /// present one is cut short at once: to its lowest temporal layer, or altogether if even that is too
-    /// much, or if the queue on the way is to drain first.
-    pub(crate) fn hurry_down(&mut self, now_ns: u64, target: Option<u8>, producer: &Producer) {
+    /// much, or if the queue on the way is to drain first. Full SVC goes down without a keyframe, except
+    /// behind such a queue: what is lost at its end would all have to come again, in the highest layer.
+    ///
+    /// `queued`: there is a queue on the way, short as it may be.
+    pub(crate) fn hurry_down(
+        &mut self,
+        now_ns: u64,
+        target: Option<u8>,
+        producer: &Producer,
+        queued: bool,
+    ) {
         self.cut = false;
         let (spatial, mut temporal) = self.wanted;
         if self.catches_up() {
@@ -183,19 +194,22 @@ impl Consumer {
             return;
         };
         let is_key = state.structure == Structure::Key;
-        let is_other = target != current;
-        if !(is_other || is_key) || !self.must_go_down(now_ns, target, producer) {
+        if !self.must_go_down(now_ns, target, producer) {
             return;
         }
-        if is_other {
+        if target != current {
             self.filter.aim(spatial, 0);
-        } else {
+        } else if is_key {
             self.filter.hurry();
+        } else {
+            self.cut = self.ask_at_ns.is_some();
+            return;
         }
         let granted_bps = self.grant.map_or(0, |grant| grant.bitrate_bps);
         let (present, _) = self.filter.current();
         let least_bps = state.rates.bitrate_bps(now_ns, present, 0, is_key);
-        self.cut = self.ask_at_ns.is_some() || least_bps > 2 * granted_bps;
+        let is_much = least_bps > 2 * granted_bps || (queued && target == current);
+        self.cut = self.ask_at_ns.is_some() || is_much;
     }
 
     /// Whether its viewer has a picture that lives, or had one until it was cut off.
@@ -213,6 +227,12 @@ impl Consumer {
     /// Whether its encoding was ended on the way down, and nothing has begun since.
     pub(crate) fn is_cut_off(&self) -> bool {
         self.selection.current().is_none() && self.told.is_some()
+    }
+
+    /// Whether a packet that was sent with this number is needless, for a keyframe comes behind it, or did.
+    pub(crate) fn forsakes(&self, outgoing: u64) -> bool {
+        let is_ended = self.is_cut_off() && self.reason == Reason::Bandwidth;
+        is_ended || outgoing < self.forsaken
     }
 
     /// Whether it is to be sent less than it is, for its bandwidth, and a keyframe is needed for it.

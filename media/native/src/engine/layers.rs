@@ -11,6 +11,9 @@ use super::table::{ConsumerKey, ProducerKey, TransportKey};
 use super::timers::Timer;
 use crate::wire::notices::Notice;
 
+/// So long a queue is likely to be longer by now: feedback tells of the past.
+const QUEUED_NS: u64 = 50_000_000;
+
 impl Engine {
     /// Chooses the encoding of one consumer anew and asks for the keyframe that it needs.
     pub(super) fn aim_consumer(&mut self, now_ns: u64, key: ConsumerKey) {
@@ -61,7 +64,9 @@ impl Engine {
             Some(grant) if grant.is_limited => Reason::Bandwidth,
             _ => Reason::Preferred,
         };
-        consumer.hurry_down(now_ns, target, producer);
+        let transport = self.table.transports.get(consumer.transport);
+        let queued = transport.is_some_and(|one| one.downlink.estimator.queued_ns() >= QUEUED_NS);
+        consumer.hurry_down(now_ns, target, producer, queued);
         let needs_keyframe =
             consumer.selection.current() == target && consumer.awaits_keyframe(producer);
         if !(consumer.selection.aim(target) || needs_keyframe) || !consumer.is_video() {
@@ -145,7 +150,8 @@ impl Engine {
         let Some(producer) = self.table.producers.get(consumer.producer) else {
             return;
         };
-        let is_waiting = consumer.selection.is_waiting() || consumer.awaits_keyframe(producer);
+        let is_waiting =
+            consumer.selection.is_waiting() || consumer.cut || consumer.awaits_keyframe(producer);
         if !consumer.is_video() || !is_waiting {
             return;
         }

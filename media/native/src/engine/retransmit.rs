@@ -5,19 +5,21 @@
 //! depends on nothing but the cached packet, the row and the segment that it
 //! was sent in (so such a viewer gets no dependency descriptors), see `apply::extensions_for`.
 //!
-//! What was lost of a higher encoding than the viewer is on its way to stays lost: a keyframe makes it
-//! needless, and must not wait behind it.
+//! What was lost of a higher encoding than the viewer is on its way to stays lost, and so does what was
+//! lost before a stream was ended on the way down: a keyframe makes it needless, and must not wait behind it.
 //!
 //! Bounds: a viewer's stream has a budget a second, and one packet is sent
 //! again only after a round trip, for the NACKs in between are about the same loss.
 
 use super::DATAGRAM_BYTES_MAX;
 use super::Engine;
-use super::consumer::Consumer;
+use super::consumer::{Consumer, Reason};
 use super::descriptors::{edited, picture_of, targets_of};
+use super::filter::Structure;
 use super::forward::GROWTH_BYTES_MAX;
+use super::keyframe::Cause;
 use super::serve::MARKER;
-use super::table::ConsumerKey;
+use super::table::{ConsumerKey, ProducerKey};
 use crate::recorder::Class;
 use crate::rtp::{PreparedPacket, RtpPacket, ViewerFields, abs_send_time};
 
@@ -45,8 +47,35 @@ pub(super) fn handle_nack(
         return;
     }
     for sequence_number in lost.take(LOST_MAX) {
-        resend(engine, now_ns, key, sequence_number);
+        match left_layer(engine, key, sequence_number) {
+            Some((producer, encoding, true)) => {
+                engine.ask_keyframe(now_ns, producer, encoding, Cause::Switched);
+            }
+            Some((_, _, false)) => {}
+            None => {
+                resend(engine, now_ns, key, sequence_number);
+            }
+        }
     }
+}
+
+/// Of a lost packet whose spatial layer the viewer has gone down from by its bandwidth, without a
+/// keyframe (full SVC): the encoding, and whether no keyframe has come since.
+///
+/// Its picture can't be decoded without it, nor what refers to that. A keyframe of the lower layers is
+/// much less than all that was lost of the higher ones, and comes at once.
+fn left_layer(engine: &Engine, key: ConsumerKey, lost: u16) -> Option<(ProducerKey, u8, bool)> {
+    let consumer = engine.table.consumers.get(key)?;
+    let producer = engine.table.producers.get(consumer.producer)?;
+    let origin = consumer.rewriter.origin(lost)?;
+    let encoding = producer.encodings.get(usize::from(origin.encoding))?;
+    let packet = encoding.history.packet(origin.sequence)?;
+    let has_left = encoding.structure == Structure::Full
+        && consumer.reason == Reason::Bandwidth
+        && packet.info.spatial_layer > consumer.filter.current().0;
+    let group = encoding.history.group();
+    let is_open = group.is_none_or(|group| origin.sequence >= group.first);
+    has_left.then_some((consumer.producer, origin.encoding, is_open))
 }
 
 fn spacing_ns(consumer: &Consumer) -> u64 {
@@ -65,7 +94,7 @@ fn resend(engine: &mut Engine, now_ns: u64, key: ConsumerKey, sequence_number: u
 
     let origin = consumer.rewriter.origin(sequence_number)?;
     let outgoing = consumer.rewriter.extend(sequence_number)?;
-    if consumer.has_left(origin.encoding) {
+    if consumer.has_left(origin.encoding) || consumer.forsakes(outgoing) {
         return None;
     }
     let encoding = producer.encodings.get(usize::from(origin.encoding))?;

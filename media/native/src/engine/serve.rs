@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use super::consumer::Consumer;
+use super::consumer::{Consumer, Reason};
 use super::descriptors::{edited, picture_of, pictures, targets_of};
 use super::encoding::Encoding;
 use super::filter::{Sieve, Structure};
@@ -169,17 +169,18 @@ impl<'a> Work<'a> {
                 .get(place)
                 .and_then(Option::as_ref);
             let can_begin = pending.start && !pending.empty && prepared.is_some();
+            let is_current = consumer.selection.current() == Some(pending.encoding);
+            let begins_picture = pending.info.start_of_frame && pending.info.spatial_layer == 0;
+            if consumer.cut && is_current && begins_picture {
+                consumer.selection.stop();
+                consumer.cut = false;
+            }
             let verdict = match self.beginning() {
                 Some(plan) if plan.group.first == pending.sequence && can_begin => Verdict::Begin,
                 _ => consumer.selection.judge(pending.encoding, can_begin),
             };
             match verdict {
                 Verdict::Skip => continue,
-                Verdict::Forward if consumer.cut && pending.info.start_of_frame => {
-                    consumer.selection.stop();
-                    consumer.cut = false;
-                    continue;
-                }
                 Verdict::Forward => {}
                 Verdict::Begin => self.begin(consumer, place, notices),
             }
@@ -275,6 +276,9 @@ impl<'a> Work<'a> {
             }
             _ => consumer.rewriter.picture_offsets(),
         };
+        if consumer.is_cut_off() && consumer.reason == Reason::Bandwidth {
+            consumer.forsaken = consumer.rewriter.next_sequence();
+        }
         consumer.rewriter.begin(&Beginning {
             encoding: pending.encoding,
             sequence: pending.sequence,

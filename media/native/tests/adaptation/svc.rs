@@ -144,51 +144,63 @@ impl Svc {
         packets
     }
 
-    /// Decodes what came, and returns when each picture was whole with its highest spatial layer.
+    /// Decodes what came, and returns when each picture could be shown, with its highest spatial layer.
     ///
-    /// After a loss pictures may lack what they refer to, until the next keyframe; never otherwise.
+    /// As in browsers a picture is decoded as a whole: each packet up to the marker is there, and all
+    /// that it refers to was decoded. After a loss that may fail; never otherwise.
     fn decode(&self) -> Vec<(f64, u8)> {
         let (mut decoded, mut shown) = (BTreeSet::new(), Vec::new());
-        let (mut before, mut last) = (None, None::<&Received>);
-        let (mut lost, mut whole) = (false, Vec::new());
+        let (mut lost, mut ready_ns) = (false, 0);
+        let mut picture: Vec<&Received> = Vec::new();
+        let mut before = None::<(u64, &Received)>;
         for (sequence, one) in self.received() {
-            let gap = before.is_some_and(|before| before + 1 != sequence);
-            before = Some(sequence);
-            lost |= gap;
-            let descriptor = Descriptor::parse(&one.payload).expect("VP9");
-            let frame = Frame::read(&one.payload);
-            lost &= !(descriptor.starts_keyframe());
+            let follows = before.is_none_or(|(number, _)| number + 1 == sequence);
+            lost |= !follows;
+            let last = before.replace((sequence, one)).map(|(_, last)| last);
             let begins = last.is_none_or(|last| last.timestamp != one.timestamp);
-            if begins {
-                let ended = last.is_none_or(|last| last.marker);
-                assert!(lost || ended, "a picture ended without a marker");
-                let layer = whole.last().copied();
-                if let Some((layer, last)) = layer.zip(last) {
-                    shown.push((self.seconds(last.at_ns), layer));
-                }
-                whole.clear();
-            } else {
-                let last = last.expect("there");
-                assert!(lost || !last.marker, "a marker inside of a picture");
-            }
-            last = Some(one);
-            if !descriptor.ends_frame {
-                continue;
-            }
-            let has_lower = !frame.lower || decoded.contains(&(frame.picture, frame.spatial - 1));
-            let refers_to = (frame.earlier, frame.spatial);
-            let has_earlier = frame.earlier == NONE || decoded.contains(&refers_to);
-            if has_lower && has_earlier {
-                decoded.insert((frame.picture, frame.spatial));
-                whole.push(frame.spatial);
-            } else {
-                let at_s = self.seconds(one.at_ns);
-                assert!(
-                    lost,
-                    "at {at_s} s layer {} of picture {} lacks {}",
-                    frame.spatial, frame.picture, frame.earlier
+            if let Some(last) = last.filter(|_| follows && !lost) {
+                assert_eq!(
+                    last.marker, begins,
+                    "a marker where a picture ends, and nowhere else"
                 );
             }
+            if begins || !follows {
+                picture.clear();
+            }
+            let starts = Descriptor::parse(&one.payload).is_some_and(|one| one.starts_frame);
+            if starts || !picture.is_empty() {
+                picture.push(one);
+            }
+            if !one.marker || picture.is_empty() {
+                continue;
+            }
+            let frames = picture.iter().map(|one| Frame::read(&one.payload));
+            let frames: BTreeMap<u8, Frame> = frames.map(|one| (one.spatial, one)).collect();
+            let key = picture[0];
+            let key = Descriptor::parse(&key.payload).is_some_and(|one| one.starts_keyframe());
+            lost &= !key;
+            let lacking = frames.values().find(|one| {
+                let lower = !one.lower || frames.contains_key(&(one.spatial - 1));
+                !(lower && (one.earlier == NONE || decoded.contains(&(one.earlier, one.spatial))))
+            });
+            if let Some(frame) = lacking {
+                let at_s = self.seconds(one.at_ns);
+                let (layer, earlier) = (frame.spatial, frame.earlier);
+                assert!(
+                    lost,
+                    "at {at_s} s layer {layer} of {} lacks {earlier}",
+                    frame.picture
+                );
+                continue;
+            }
+            decoded.extend(frames.values().map(|one| (one.picture, one.spatial)));
+            let whole_ns = picture.iter().map(|one| one.at_ns).max().unwrap_or(0);
+            ready_ns = if key {
+                whole_ns
+            } else {
+                whole_ns.max(ready_ns)
+            };
+            shown.push((self.seconds(ready_ns), *frames.keys().last().expect("one")));
         }
         shown
     }
@@ -238,9 +250,11 @@ impl Frame {
 /// The longest time between two pictures.
 fn freeze_s(shown: &[(f64, u8)], from_s: f64, until_s: f64) -> f64 {
     let times = shown.iter().map(|one| one.0);
-    let within: Vec<f64> = times
+    let mut within: Vec<f64> = times
         .filter(|at_s| (from_s..until_s).contains(at_s))
+        .chain([from_s, until_s])
         .collect();
+    within.sort_by(f64::total_cmp);
     let gaps = within.windows(2).map(|pair| pair[1] - pair[0]);
     gaps.fold(0.0, f64::max)
 }
@@ -297,6 +311,38 @@ fn no_picture_lacks_what_it_refers_to_whatever_layers_are_asked_for() {
             let shown = svc.decode();
             let freeze = freeze_s(&shown, 1.0, svc.stage.seconds());
             assert!(freeze < 0.3, "{mode}: {freeze} s");
+        }
+    }
+}
+
+#[test]
+fn a_sudden_drop_freezes_layers_inside_of_a_stream_for_less_than_a_second() {
+    for mode in ["L3T3", "L3T3_KEY"] {
+        for seed in 1..=6 {
+            let mut path = Path::new(10_000_000, (2 + 6 * seed) * MS);
+            path.queue_ns_max = 300 * MS;
+            let mut svc = Svc::new(mode, path);
+            svc.stage.viewers[0].feedback_ns = [50, 100, 150, 250][seed as usize % 4] * MS;
+            svc.run((8_000 + 77 * seed) * MS);
+            assert_eq!(
+                svc.layer_at(7.9),
+                Some(2),
+                "{mode}: {:?}",
+                svc.stage.changes
+            );
+            let narrowed = svc.stage.seconds();
+            svc.stage.world.paths[0].capacity_bps = 500_000;
+            svc.run(10 * S);
+            let widened = svc.stage.seconds();
+            svc.stage.world.paths[0].capacity_bps = 10_000_000;
+            svc.run(12 * S);
+            svc.stage.plot(&format!("svc-drop-{mode}-{seed}"), 0);
+            let shown = svc.decode();
+            let freeze = freeze_s(&shown, narrowed - 1.0, narrowed + 5.0);
+            let layers = svc.stage.layers("svc0");
+            assert!(freeze < 0.9, "{mode}, seed {seed}: {freeze} s: {layers:?}");
+            let top = svc.layer_at(widened + 10.0);
+            assert_eq!(top, Some(2), "{mode}, seed {seed}: {layers:?}");
         }
     }
 }

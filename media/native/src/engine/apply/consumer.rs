@@ -217,6 +217,7 @@ fn insert_consumer(
         filter: LayerFilter::default(),
         wanted: (ALL, ALL),
         cut: false,
+        forsaken: 0,
         ask_at_ns: None,
         grant: None,
         memory: Memory::default(),

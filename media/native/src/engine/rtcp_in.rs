@@ -13,6 +13,11 @@ use crate::rtcp::{Compound, ReportBlock, RtcpPacket, SenderInfo, ntp_middle, ntp
 use crate::srtp::SrtpError;
 use crate::wire::notices::Notice;
 
+/// A viewer who asks for a keyframe so soon after its first one was sent has asked before that came (as
+/// RFC 5104, 4.3.1.2, has it of FIR): Chromium does, 200 ms after a stream was set up, while it still connects.
+/// One that got it and still lacks a picture asks again.
+const ANSWERED_NS: u64 = 300_000_000;
+
 /// Packets of one compound that are looked at: more do not fit a datagram in good faith.
 const PACKETS_MAX: usize = 64;
 
@@ -208,6 +213,10 @@ fn handle_keyframe_request(
     };
     if let Some(consumer) = engine.table.consumers.get_mut(consumer_key) {
         count(consumer);
+        let is_seeing = consumer.selection.current().is_some();
+        if is_seeing && now_ns.saturating_sub(consumer.started_ns) < ANSWERED_NS {
+            return;
+        }
     }
     engine.request_keyframe_for(now_ns, consumer_key);
 }

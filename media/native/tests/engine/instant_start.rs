@@ -105,6 +105,22 @@ fn who_joins_in_the_midst_gets_the_last_keyframe_and_all_since() {
 }
 
 #[test]
+fn who_asked_before_its_first_keyframe_came_is_not_asked_for_and_who_asks_again_is() {
+    let mut world = stream(45);
+    let asked = world.peers[0].plis(1111);
+    let peer = join(&mut world, 1);
+    frames(&mut world, 8, false);
+    let pli = world.peers[peer].pli(5000);
+    world.send(peer, pli);
+    frames(&mut world, 4, false);
+    assert_eq!(world.peers[0].plis(1111), asked);
+    let pli = world.peers[peer].pli(5000);
+    world.send(peer, pli);
+    frames(&mut world, 1, false);
+    assert_eq!(world.peers[0].plis(1111), asked + 1);
+}
+
+#[test]
 fn timestamps_of_the_past_are_as_close_together_as_it_is_sent_and_live_ones_are_as_ever() {
     let mut world = stream(60);
     let peer = join(&mut world, 1);

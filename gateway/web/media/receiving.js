@@ -58,8 +58,8 @@ export class Receiving {
     for (const known of [this.#unplayable, this.#views]) {
       for (const id of [...known.keys()]) if (!wanted.has(id)) known.delete(id);
     }
-    // All at once: mediasoup-client negotiates them in one step, which starts the stream sooner.
-    const results = await Promise.allSettled(producers.map((item) => this.#watch(item)));
+    const asked = new Asked();
+    const results = await Promise.allSettled(producers.map((item) => this.#watch(item, asked)));
     const failed = results.find(({ status }) => status === 'rejected');
     if (failed) throw failed.reason;
   }
@@ -103,10 +103,10 @@ export class Receiving {
     if (held) await this.#request('requestKeyFrame', { consumer: held.consumer.id });
   }
 
-  async #watch({ id, peer, appData }) {
+  async #watch({ id, peer, appData }, asked) {
     if (this.#unplayable.has(id)) return;
     try {
-      if (!this.#held.has(id)) await this.#consume(id, peer, appData);
+      if (!this.#held.has(id)) await this.#consume(id, peer, appData, asked);
       const held = this.#held.get(id);
       if (held && !held.begun) await this.#adjust(held, this.#views.get(id) ?? AS_IT_COMES);
     } catch (error) {
@@ -115,9 +115,9 @@ export class Receiving {
     }
   }
 
-  async #consume(producer, peer, appData) {
+  async #consume(producer, peer, appData, asked) {
     const link = await this.#openLink();
-    const { rtpParameters, ...answer } = await this.#request('consume', {
+    const answering = this.#request('consume', {
       transport: link.id,
       producer,
       rtpCapabilities: this.#device.recvRtpCapabilities,
@@ -126,10 +126,13 @@ export class Receiving {
       if (error.code === 'transport_not_found' && link === this.#link) this.drop();
       throw error;
     });
+    asked.add(answering);
+    const { rtpParameters, ...answer } = await answering;
     // Before this side is ready nothing can come on a transport that has yet to connect: no wait for it.
     const soon = link.state === 'new' && !this.#views.has(producer);
     const resuming = soon && this.#request('resumeConsumer', { consumer: answer.id });
     const early = Promise.resolve(resuming).then(Boolean, () => false);
+    await asked.answered;
     const consumer = await link.transport.consume({
       id: answer.id,
       producerId: producer,
@@ -212,6 +215,26 @@ export class Receiving {
     } catch (error) {
       if (isDisconnection(error)) throw error; // else it is gone already
     }
+  }
+}
+
+/**
+ * What is asked for together, so that it is described together. mediasoup-client makes one description
+ * of what it is given at once; in two, the first might connect the transport while the browser does not
+ * yet know the second, whose keyframe would be lost.
+ */
+class Asked {
+  #answers = [];
+  #answered = null;
+
+  /** @param {Promise<object>} answer of the server */
+  add(answer) {
+    this.#answers.push(answer);
+  }
+
+  /** When there is an answer to each, be it a refusal: one promise for all who wait. */
+  get answered() {
+    return (this.#answered ??= Promise.allSettled(this.#answers));
   }
 }
 

@@ -130,6 +130,25 @@ test('a track can be shown before its server says that it sends, sound and pictu
   assert.ok(!seen.includes(1));
 });
 
+test('what is consumed first is described together, however late the second answer is', async (t) => {
+  const { sfu, session, handlers } = await sessionOn(t, { watch: true });
+  const ids = [sfu.hostPublishes('video', 'camera'), sfu.hostPublishes('audio', 'microphone')];
+  const consume = sfu.handlers.get('consume');
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  sfu.handlers.set('consume', async (data) => {
+    if (data.producer === ids[1]) await released;
+    return consume(data);
+  });
+  const resumed = sfu.nextRequest('resumeConsumer');
+  session.start();
+  await resumed; // of the first: it is asked for, and may come as soon as there is a connection
+  assert.deepEqual([session.consumers.size, handlers.length], [0, 1]);
+  release();
+  await until(session, () => session.consumers.size > 0);
+  assert.deepEqual([...session.consumers.keys()].sort(), ids);
+});
+
 test('a connection that the server refuses is replaced', async (t) => {
   const { sfu, session } = await sessionOn(t, { watch: true });
   const connect = sfu.handlers.get('connectTransport');

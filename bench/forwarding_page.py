@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 from bench.machine import machine
 from bench.most import told
 from bench.page import rounds_of, write_section
+from bench.wanted import verdicts
 
 HERE = Path(__file__).parent
 PLOT = HERE / "results.svg"
@@ -37,8 +38,6 @@ COLUMNS = (
     "KB a viewer",
     "plane's KB",
 )
-TARGET = 1.75
-"""How many times the floor the router may cost at 500 viewers."""
 
 
 def write_page(
@@ -110,11 +109,7 @@ def _section(
         "",
         "![CPU time a packet](results.svg)",
     ]
-    at_500 = [row for row in rows if row["viewers"] == 500 and _is_plain(row)]
-    for row in at_500:
-        verdict = "within" if row["ratio"] <= TARGET else "beyond"
-        lines += ["", f"At 500 viewers the router costs {row['ratio']:.2f} times the floor:"]
-        lines += [f"{verdict} the {TARGET} that it may."]
+    lines += verdicts(rows)
     if most is not None:
         lines += ["", "### The most viewers of one core", "", told(most), "", *_trials(most)]
     return "\n".join(lines) + "\n"

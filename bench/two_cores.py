@@ -43,7 +43,7 @@ JOINS_PER_S = 100
 FIRST = 300
 """Viewers of the first run, a core."""
 RUNS_MAX = 6
-SEEK_S = 90.0
+SEEK_S = 180.0
 """No further run of a setting begins after this, once one was carried."""
 STEP_MIN, STEP_MAX = 1.1, 2.0
 """How far the next run goes beyond one that was carried, by what that left of the cores."""

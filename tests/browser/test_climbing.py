@@ -86,7 +86,6 @@ def test_who_climbs_is_not_shown_again_what_it_has_seen(studio: Studio) -> None:
         gaps.append((at_ms - before_ms, lines))
         if step < 0:
             back.append((-step * 1000 / FPS, lines))
-    print("back, ms:", back, "longest stand, ms:", sorted(gaps)[-4:])  # noqa: T201
     assert all(back_ms <= AGAIN_MS_MAX for back_ms, _ in back), back
     assert max(gaps)[0] < FREEZE_MS_MAX, sorted(gaps)[-4:]
     assert host.page.evaluate(ASKED) - asked <= 2 * CLIMBS

@@ -7,13 +7,13 @@ import { clientOf, next, playing, serverAndClient, sessionOn, settled, until } f
 
 const methods = (sfu) => sfu.requests.map(({ method }) => method);
 
-/** Hold the answers of a method back; `release` gives them. */
-function hold(server, method) {
+/** Hold the answers of a method back, or those to some of its requests; `release` gives them. */
+function hold(server, method, isHeld = () => true) {
   const handler = server.handlers.get(method);
   let release;
   const released = new Promise((resolve) => (release = resolve));
   server.handlers.set(method, async (data) => {
-    await released;
+    if (isHeld(data)) await released;
     return handler ? handler(data) : server.room('session-held');
   });
   return release;
@@ -133,13 +133,7 @@ test('a track can be shown before its server says that it sends, sound and pictu
 test('what is consumed first is described together, however late the second answer is', async (t) => {
   const { sfu, session, handlers } = await sessionOn(t, { watch: true });
   const ids = [sfu.hostPublishes('video', 'camera'), sfu.hostPublishes('audio', 'microphone')];
-  const consume = sfu.handlers.get('consume');
-  let release;
-  const released = new Promise((resolve) => (release = resolve));
-  sfu.handlers.set('consume', async (data) => {
-    if (data.producer === ids[1]) await released;
-    return consume(data);
-  });
+  const release = hold(sfu, 'consume', ({ producer }) => producer === ids[1]);
   const resumed = sfu.nextRequest('resumeConsumer');
   session.start();
   await resumed; // of the first: it is asked for, and may come as soon as there is a connection

@@ -151,9 +151,11 @@ impl Desk<'_> {
     /// The consumer of a producer on a transport that has few of them.
     fn consumer_of(&self, transport: TransportKey, producer: ProducerKey) -> Option<ConsumerKey> {
         let all = &self.transports.get(transport)?.consumers;
-        let few = all.iter().take_while(|_| all.len() <= CONSUMERS_FEW);
+        if all.len() > CONSUMERS_FEW {
+            return None;
+        }
         let is_its = |key| self.consumers.get(key).map(|one| one.producer) == Some(producer);
-        few.copied().find(|&key| is_its(key))
+        all.iter().copied().find(|&key| is_its(key))
     }
 }
 

@@ -14,6 +14,7 @@ from gateway.replay_api.telling import Teller
 from replay.store.errors import StoreMissing
 from replay.timeline import queries
 from replay.timeline.categories import CATEGORIES
+from replay.timeline.division import divided, way_of
 from replay.timeline.index import TimelineIndex
 from replay.timeline.measured import measured
 
@@ -200,6 +201,22 @@ class Overview:
             lambda _reader: measured(directory, shelf.room, lanes, from_ns, to_ns)
         )
         return {"series": told}
+
+    async def division(self, request: Request) -> Any:
+        """How what a viewer's transport takes was divided among its consumers."""
+        shelf = await self._shelf(request)
+        keys = parameters.words(request, "lanes", 24)
+        from_ns, to_ns = parameters.span(request)
+        way = await self._library.ask(shelf, lambda index: way_of(index, keys, from_ns, to_ns))
+        if way is None:
+            return {"division": None}
+        directory, names = self._library.directory, shelf.names
+        told = await self._library.read(
+            lambda _reader: divided(directory, shelf.room, way, from_ns, to_ns)
+        )
+        for share in told["shares"]:
+            share["name"] = names.get(share["owner"], "")
+        return {"division": told}
 
     async def tail(self, request: Request) -> Any:
         """The end of a log, once it is longer."""

@@ -13,6 +13,7 @@
 | `…/search` | `q` behind a position |
 | `…/anomalies` | what deserves attention |
 | `…/series` | charts of `lanes`, and of the transports of consumers among them |
+| `…/division` | how a viewer's bandwidth was divided: the first transport of `lanes` |
 | `…/media` | how well media came in a stretch of time, and the recordings |
 | `…/recording/POSITION/TRANSPORT` | a recording as redacted pcapng |
 | `…/tail` | waits for news of a live session |
@@ -55,6 +56,7 @@ def replay_routes(library: Library, access: ReplayAccess) -> list[Route]:
         ("/{room}/search", moment.search),
         ("/{room}/anomalies", overview.anomalies),
         ("/{room}/series", overview.series),
+        ("/{room}/division", overview.division),
         ("/{room}/media", moment.media),
         ("/{room}/recording/{position:int}/{transport}", moment.recording),
         ("/{room}/tail", overview.tail),

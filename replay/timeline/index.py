@@ -42,6 +42,8 @@ class Said(Struct):
     spatial_layer: int | None = None
     requests: int = 0
     keyframe_age_ns: int | None = None
+    priority: int | None = None
+    bitrate_bps: int | None = None
 
 
 _TENTH_NS = 100_000_000
@@ -65,7 +67,7 @@ _READ = frozenset(
         "ProducerPaused", "ProducerResumed",
         "ProducerScored", "ConsumerScored", "ConsumerPaused", "ConsumerResumed",
         "ConsumerLayersChanged", "ConsumerFreezeChanged", "ConsumerOpened",
-        "KeyFrameAsked",
+        "KeyFrameAsked", "ConsumerPrioritized", "BandwidthChanged",
     )
 )  # fmt: skip
 """Types of actors other than the room's whose payload matters here."""
@@ -333,12 +335,10 @@ def _follow(lane: Lane, name: str, said: Said, position: int) -> None:
                 lane.enter("silent", position)
         case "ProducerDemandNoted":
             (lane.enter if said.spatial_layer is None else lane.leave)("unused", position)
-        case "ProducerPaused":
+        case "ProducerPaused" | "ConsumerOpened":
             lane.enter("paused", position)
         case "ProducerResumed":
             lane.leave("paused", position)
-        case "ConsumerOpened":
-            lane.enter("paused", position)
         case "ConsumerPaused":
             lane.enter("paused" if said.by == "viewer" else "source paused", position)
         case "ConsumerResumed":
@@ -351,6 +351,8 @@ def _follow(lane: Lane, name: str, said: Said, position: int) -> None:
             _follow_layers(lane, said, position)
         case "KeyFrameAsked":
             _note_keyframe(lane, position, said.requests)
+        case "ConsumerPrioritized" | "BandwidthChanged":
+            _follow_division(lane, said, position)
 
 
 def _follow_score(lane: Lane, said: Said, position: int) -> None:
@@ -368,6 +370,16 @@ def _follow_layers(lane: Lane, said: Said, position: int) -> None:
     lane.layer.append(min(max(layer, -1), 100))
     if said.keyframe_age_ns is not None:
         _note_keyframe(lane, position, said.keyframe_age_ns // _TENTH_NS)
+
+
+def _follow_division(lane: Lane, said: Said, position: int) -> None:
+    """What a consumer matters beside others, or what a transport's way takes."""
+    if said.bitrate_bps is not None:
+        lane.estimate_at.append(position)
+        lane.estimate.append(min(max(said.bitrate_bps, 0) // 1000, _MOST))
+    elif said.priority is not None:
+        lane.priority_at.append(position)
+        lane.priority.append(min(max(said.priority, 1), 255))
 
 
 def _note_keyframe(lane: Lane, position: int, value: int) -> None:

@@ -27,6 +27,10 @@ def _small() -> array[int]:
     return array("b")
 
 
+def _octets() -> array[int]:
+    return array("B")
+
+
 class Lane(Struct):
     """One lane. Positions are 0 where there is none."""
 
@@ -63,6 +67,12 @@ class Lane(Struct):
     keyframe: array[int] = field(default_factory=positions)
     """At each of `keyframe_at`: for how many a producer was asked for a keyframe, or how old the
     one was that a consumer began with from the cache, in tenths of a second."""
+    priority_at: array[int] = field(default_factory=positions)
+    priority: array[int] = field(default_factory=_octets)
+    """Of a consumer: what its viewer gave it at each of `priority_at`; 1 before."""
+    estimate_at: array[int] = field(default_factory=positions)
+    estimate: array[int] = field(default_factory=positions)
+    """Of a transport: what the log says that its way took at each of `estimate_at`, kbit/s."""
     asked_ns: list[int] = []
     """Times of the latest keyframe requests."""
     storm_ns: int = 0
@@ -125,6 +135,8 @@ class Lane(Struct):
             self.score_at.tobytes(), self.score.tobytes(), self.layer_at.tobytes(),
             self.layer.tobytes(), self.asked_ns, self.storm_ns, self.joined,
             self.ordinal, self.keyframe_at.tobytes(), self.keyframe.tobytes(),
+            self.priority_at.tobytes(), self.priority.tobytes(),
+            self.estimate_at.tobytes(), self.estimate.tobytes(),
         ]  # fmt: skip
 
     @classmethod
@@ -138,6 +150,8 @@ class Lane(Struct):
             score_at=array("I", raw[12]), score=array("b", raw[13]),
             layer_at=array("I", raw[14]), layer=array("b", raw[15]), joined=raw[18],
             ordinal=raw[19], keyframe_at=array("I", raw[20]), keyframe=array("I", raw[21]),
+            priority_at=array("I", raw[22]), priority=array("B", raw[23]),
+            estimate_at=array("I", raw[24]), estimate=array("I", raw[25]),
         )  # fmt: skip
 
 

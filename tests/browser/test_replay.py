@@ -19,8 +19,9 @@ from gateway.keys import Secret
 from protocol.commands import PauseConsumer
 from protocol.notices import ConsumerScore, KeyFrameRequested, LayersChanged
 from tests.replay import pcapng_reader
+from tests.replay.divided import WIDENED_S, divided_session, measure
 from tests.replay.measured import with_telemetry
-from tests.replay.sessions import Session, call, store
+from tests.replay.sessions import S, Session, call, store
 from tests.replay.test_measured import FROZEN, watched_call
 from tests.replay.test_recordings import frozen as frozen_recording
 from tests.replay.test_recordings import stored
@@ -156,7 +157,7 @@ def test_a_session_shows_its_lanes_and_unfolds_them(page: Page, shelf: Shelf) ->
     page.locator(".lane-label", has_text="viewer 1").click()
     expect(page.locator(".lane-label[data-kind=consumer]")).to_have_count(2)
     expect(page.locator(".lane-label[data-kind=transport]")).to_have_count(1)
-    expect(page.locator(".chart-name").first).to_have_text("Score")
+    expect(page.locator("#charts .chart-name").first).to_have_text("Score")
     page.locator(".lane-label", has_text="viewer 1").click()
     expect(page.locator(".lane-label[data-kind=consumer]")).to_have_count(0)
 
@@ -316,7 +317,7 @@ def test_the_media_tab_tells_quality_streams_and_recordings(page: Page, tmp_path
         expect(served.nth(1).locator(".served-head")).to_contain_text("2 freezes, 3 s")
         bad = served.nth(1).locator('.stream-value[data-bad="true"]')
         expect(bad).to_have_text(["lost4.76 %", "lost4.52 %", "frozen3 s"])
-        expect(page.locator(".chart-name").first).to_have_text("Bitrate")
+        expect(page.locator("#charts .chart-name").first).to_have_text("Bitrate")
 
         # The figures are of what is seen: after the freezes nothing is frozen.
         page.goto("about:blank")
@@ -401,6 +402,60 @@ def test_keyframes_are_charted_and_it_is_told_for_whom_they_were(
         expect(row.locator(".chart-value b")).to_have_text(re.compile(r"^2,?200 ms|^2\.2 s"))
     finally:
         shelf.close()
+
+
+def test_how_a_viewers_bandwidth_was_divided_is_charted(
+    page: Page, tmp_path: Path, module_output: Path
+) -> None:
+    session, names = divided_session()
+    shelf = Shelf(measure(store(tmp_path / "data", session), session, names))
+    widened_ns = int(names["begin_ns"]) + WIDENED_S * S
+    narrow = next(n for n, draft in enumerate(session.drafts, 1) if draft.at_ns > widened_ns)
+    way = f"transport/{names['transport']}"
+    try:
+        opened(page, shelf, f"/replay/meeting#p={narrow}&l={way}")
+        chart = page.locator("#division")
+        expect(chart).to_have_attribute("data-lane", way)
+        said = chart.locator(".chart-value")
+        expect(said).to_have_text(
+            [
+                "estimate 900 kbit/s",
+                "audio, 1 32 kbit/s",
+                "Ann 600 kbit/s priority 3, layer 1",
+                "Ann 160 kbit/s priority 2, layer 0",
+                "Bob 0 kbit/s priority 1, nothing",
+            ]
+        )
+        page.screenshot(path=module_output / "division.png")
+        rows = chart.locator("canvas").evaluate(COLOURED_ROWS)
+        wide, squeezed = rows["left"], rows["middle"]
+        assert wide > 60, "with room the bands reach high"
+        assert 8 < squeezed < wide / 2, "and less high behind the bottleneck"
+        page.keyboard.press("Home")
+        expect(said.nth(2)).to_contain_text("\N{EN DASH}")
+        page.locator(".lane-label", has_text="Ann").click()
+        expect(chart).to_be_hidden()
+        page.locator(".lane-label", has_text="Vera").click()
+        expect(chart).to_be_visible()
+    finally:
+        shelf.close()
+
+
+COLOURED_ROWS = """(canvas) => {
+  const context = canvas.getContext('2d');
+  const rows = (share) => {
+    const x = Math.round(canvas.width * share);
+    const { data } = context.getImageData(x, 0, 1, canvas.height);
+    let strong = 0;
+    for (let i = 0; i < data.length; i += 4) {
+      const [red, green, blue] = data.slice(i, i + 3);
+      strong += data[i + 3] > 40 && Math.max(red, green, blue) - Math.min(red, green, blue) > 40;
+    }
+    return strong / (canvas.height / canvas.clientHeight);
+  };
+  return { left: rows(0.2), middle: rows(0.5) };
+}"""
+"""How high the bands are in CSS pixels, before the bottleneck and behind it."""
 
 
 INK = """(canvas) => {
@@ -560,6 +615,6 @@ def test_a_live_session_is_followed(studio: Studio) -> None:
     expect(page.locator(".lane-label", has_text="Mira")).to_be_visible()
     page.wait_for_selector(f'html:not([data-position="{before}"])', state="attached")
     assert position(page) > before
-    expect(page.locator(".chart-name").first).to_have_text("Bitrate")
+    expect(page.locator("#charts .chart-name").first).to_have_text("Bitrate")
     page.click("#live")
     page.wait_for_selector("html[data-follow=false]", state="attached")

@@ -4,6 +4,7 @@ import { $, setIcon, setText } from '../ui/dom.js';
 import { ApiError, ask, keepToken, Latest, takeToken } from './api.js';
 import { Axis, S } from './axis.js';
 import { watchTheme } from './canvas.js';
+import { Division } from './division.js';
 import { count, duration, shortId, sinceBegin, timeOfDay } from './format.js';
 import { listenKeys } from './keys.js';
 import { LaneList } from './lane-list.js';
@@ -52,6 +53,7 @@ const timeline = new Timeline(elements, axis, list, {
     overview.draw();
     scrubber.draw();
     charts.draw();
+    division.draw();
     writeSoon();
   },
   grabbed: () => setFollow(false),
@@ -71,6 +73,7 @@ const overview = new Overview($('#overview'), axis, () => {
 });
 const scrubber = new Scrubber($('#axis'), axis, (time) => go({ time }));
 const charts = new Charts($('#charts'), axis, (time) => go({ time }));
+const division = new Division($('#division'), axis, (time) => go({ time }));
 const tree = new StateTree($('#tree'), $('#changes'), () => shown && go({ at: view.position, since: shown.since }, { quiet: true }));
 const tabs = ['why', 'state', 'media', 'log', 'payload'];
 const panel = new Panel(
@@ -147,7 +150,7 @@ async function go(where, { selected = view.selected && !('time' in where), revea
 }
 
 function setTime(time) {
-  view.time = timeline.time = overview.time = scrubber.time = charts.time = time;
+  view.time = timeline.time = overview.time = scrubber.time = charts.time = division.time = time;
   setText($('#clock'), sinceBegin(time - axis.begin, 1e6));
   timeline.draw();
 }
@@ -358,6 +361,7 @@ function loadChartsSoon() {
     const useful = lanes.filter((key) => /^(transport|producer|consumer)\//.test(key)).slice(0, 8);
     const nameOf = ({ lane, about }) => `${about || lane.split('/')[0]} ${shortId(lane.split('/')[1])}`;
     await charts.load(path, view.session, useful, nameOf).catch(failed);
+    await division.load(path, view.lane).catch(failed);
     const chosen = view.lane && view.lane !== 'room' ? [view.lane] : [];
     media.begin = axis.begin;
     await media.load({ session: view.session, lanes: chosen, from: axis.from, to: axis.to }).catch(failed);
@@ -470,7 +474,7 @@ const fit = () => {
 $('#zoom-in').addEventListener('click', () => zoomBy(0.5));
 $('#zoom-out').addEventListener('click', () => zoomBy(2));
 $('#zoom-fit').addEventListener('click', fit);
-for (const id of ['#overview', '#axis', '#charts']) {
+for (const id of ['#overview', '#axis', '#division', '#charts']) {
   $(id).addEventListener('wheel', (event) => timeline.wheel(event, true), { passive: false });
 }
 const speed = $('#speed');

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Axis, MS, S } from '../replay/axis.js';
+import { bands, runs, sampled, scale } from '../replay/dividing.js';
 import { duration, plain, sinceBegin, timeOfDay, written } from '../replay/format.js';
 import { LaneList, PAGE, rowKey } from '../replay/lane-list.js';
 import { height, nearest, stacked, steps, valueAt } from '../replay/marks.js';
@@ -161,6 +162,60 @@ test('a step line holds each value to the next, and the last to the end', () => 
   assert.deepEqual(steps([[10, 5], [40, 7]], axis, 90, 8), [[10, 5], [18, 5], null, [40, 7], [48, 7]]);
   assert.equal(valueAt([[10, 5], [40, 7]], 39), 5);
   assert.equal(valueAt([[10, 5]], 9), undefined);
+});
+
+const share = (lane, about, more) => ({
+  lane,
+  about,
+  name: '',
+  begin_ns: 0,
+  end_ns: 100,
+  layers: [],
+  priorities: [[0, 1]],
+  points: [[0, 10]],
+  ...more,
+});
+
+test('a value holds until the next, but no longer than it may, and there is none before the first', () => {
+  const points = [[10, 1], [20, 2], [60, 3]];
+  assert.deepEqual(sampled(points, [0, 10, 15, 20, 45, 60, 99], 20), [undefined, 1, 1, 2, undefined, 3, undefined]);
+  assert.deepEqual(sampled(points, [45, 99]), [2, 3]);
+  assert.deepEqual(sampled([], [1]), [undefined]);
+});
+
+test('what was sent is stacked: audio together at the bottom, then videos by priority', () => {
+  const division = {
+    hold_ns: 1000,
+    shares: [
+      share('consumer/other', 'video', { points: [[0, 100]], layers: [[0, 0], [50, 1]] }),
+      share('consumer/a1', 'audio'),
+      share('consumer/speaker', 'video', { points: [[0, 500], [50, 300]], priorities: [[0, 1], [50, 3]] }),
+      share('consumer/a2', 'audio', { end_ns: 40 }),
+    ],
+  };
+  const found = bands(division, [0, 50, 200]);
+  assert.deepEqual(found.map(({ key }) => key), ['audio', 'consumer/speaker', 'consumer/other']);
+  const [audio, speaker, other] = found;
+  assert.deepEqual(audio.high, [20, 10, 0], 'who has gone is sent nothing');
+  assert.deepEqual(speaker.low, audio.high);
+  assert.deepEqual(speaker.high, [520, 310, 0]);
+  assert.deepEqual(speaker.priorities, [1, 3, 3]);
+  assert.deepEqual(speaker.layers, [-1, -1, -1]);
+  assert.deepEqual(other.low, speaker.high);
+  assert.deepEqual(other.layers, [0, 1, 1]);
+  assert.deepEqual(bands({ hold_ns: 1, shares: [] }, [0]), []);
+});
+
+test('stretches of one layer are drawn in one piece', () => {
+  assert.deepEqual(runs([0, 0, 2, 2, 2, 0]), [[0, 1, 0], [2, 4, 2], [5, 5, 0]]);
+  assert.deepEqual(runs([]), []);
+});
+
+test('an estimate far above all that is sent does not press it flat', () => {
+  assert.equal(scale(1000, 1200), Math.max(1150, 1320));
+  assert.equal(scale(1000, 50_000), 2500);
+  assert.equal(scale(0, 400), 400);
+  assert.ok(scale(0, 0) > 0);
 });
 
 test('a link says the whole view, and is read back as it was written', () => {

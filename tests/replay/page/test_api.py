@@ -16,6 +16,16 @@ from gateway.tokens import Claims
 from protocol.notices import LayersChanged
 from tests.replay import pcapng_reader
 from tests.replay.conftest import Commands
+from tests.replay.divided import (
+    END_S,
+    LAYER_BPS,
+    LAYERS,
+    NARROW_BPS,
+    PRIORITIES,
+    WIDE_BPS,
+    divided_session,
+    measure,
+)
 from tests.replay.measured import with_telemetry
 from tests.replay.page.desk import desk
 from tests.replay.sessions import START_NS, S, Session, call, store
@@ -361,6 +371,52 @@ async def test_what_a_viewer_was_sent_is_charted_beside_what_its_way_took(tmp_pa
         known = (await ask(f"/lobby/why/{position}"))["grounds"]
         assert "the way to its viewer was estimated at 2,500 kbit/s 0." in known
         assert (await ask("/lobby/why/2"))["grounds"] is None
+
+
+async def test_how_a_viewers_way_was_divided_is_told_with_priorities_and_layers(tmp_path):
+    session, names = divided_session()
+    directory = await stored(tmp_path, session)
+    way = f"transport/{names['transport']}"
+    async with desk(directory) as ask:
+        told = await ask.indexed(session.room)
+        span = {"from": told["begin_ns"], "to": told["end_ns"]}
+        before = (await ask("/meeting/division", lanes=way, **span))["division"]
+        assert before["estimate_from"] == "log"
+        assert [value for _, value in before["estimated"]] == [WIDE_BPS, NARROW_BPS, WIDE_BPS]
+        assert not any(share["points"] for share in before["shares"]), "nothing was measured"
+        await trio.to_thread.run_sync(measure, directory, session, names)
+        division = (await ask("/meeting/division", lanes=way, **span))["division"]
+        assert (division["lane"], division["more"]) == (way, 0)
+        assert division["estimate_from"] == "telemetry"
+        assert {value for _, value in division["estimated"]} == {WIDE_BPS, NARROW_BPS}
+        shares = {share["lane"]: share for share in division["shares"]}
+        assert len(shares) == 4
+        assert division["shares"][0]["lane"] == f"consumer/{names['audio']}", "audio is first"
+        for video, priority in PRIORITIES.items():
+            share = shares[f"consumer/{names[video]}"]
+            assert share["priorities"][-1][1] == priority
+            assert share["name"] == ("Bob" if video == "other" else "Ann")
+            layers = [-1 if layer is None else layer for _, layer in LAYERS[video]]
+            assert [layer for _, layer in share["layers"]] == layers
+            assert len(share["points"]) == END_S
+            sent = {value for _, value in share["points"]}
+            assert sent == {0 if layer < 0 else LAYER_BPS[layer] for layer in layers}
+        # The same is told of a consumer that it carries, and of its peer; nothing of a publisher.
+        viewer = next(
+            lane for lane in (await ask("/meeting/lanes"))["lanes"] if "Vera" in lane["name"]
+        )
+        for lane in (f"consumer/{names['other']}", viewer["key"]):
+            again = (await ask("/meeting/division", lanes=lane, **span))["division"]
+            assert again["shares"] == division["shares"]
+        host = (await ask("/meeting/lanes"))["lanes"][0]
+        assert (await ask("/meeting/division", lanes=host["key"], **span))["division"] is None
+        # What held before the stretch that is looked at is known in it.
+        late = {"from": int(names["begin_ns"]) + 30 * S, "to": int(names["begin_ns"]) + 40 * S}
+        part = (await ask("/meeting/division", lanes=way, **late))["division"]
+        speaker = next(s for s in part["shares"] if s["lane"] == f"consumer/{names['speaker']}")
+        assert [layer for _, layer in speaker["layers"]] == [1]
+        assert [value for _, value in speaker["priorities"]] == [PRIORITIES["speaker"]]
+        await ask("/meeting/division", status=400, lanes=way)
 
 
 async def test_a_log_that_is_damaged_is_shown_as_far_as_it_is_sound(tmp_path):

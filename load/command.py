@@ -84,6 +84,8 @@ def load(
     broken = _tell(report_of(options, record), thresholds, as_json, output, html)
     if record.stopped:
         return EXIT_STOPPED
+    if record.abandoned is not None:
+        raise click.ClickException(record.abandoned)
     return EXIT_THRESHOLD if broken else 0
 
 

@@ -53,7 +53,6 @@ def merge(reports: Sequence[Report]) -> Report:
         video=_merged(one.whole_latency.video for one in reports),
         audio=_merged(one.whole_latency.audio for one in reports),
     )
-    viewers = sum(one.joins.at_end for one in reports)
     return Report(
         version=VERSION,
         started_at=min(one.started_at for one in reports),
@@ -61,8 +60,8 @@ def merge(reports: Sequence[Report]) -> Report:
         stopped=any(one.stopped for one in reports),
         options=first.options,
         joins=_joins([one.joins for one in reports], join_ms, keyframe_ms),
-        steady=_delivery([one.steady for one in reports], steady, viewers),
-        whole=_delivery([one.whole for one in reports], whole, viewers),
+        steady=_delivery([one.steady for one in reports], steady),
+        whole=_delivery([one.whole for one in reports], whole),
         sent=Sent(**_sums([one.sent for one in reports])),
         tool=_tool([one.tool for one in reports]),
         server_usage=next(
@@ -115,12 +114,14 @@ def _joins(
     )
 
 
-def _delivery(parts: Sequence[Delivery], latency: Latencies, viewers: int) -> Delivery:
+def _delivery(parts: Sequence[Delivery], latency: Latencies) -> Delivery:
     def total(name: str) -> int:
         return sum(getattr(part, name) for part in parts)
 
     expected = sum(part.expected for part in parts)
     bitrate_bps = sum(part.bitrate_bps for part in parts)
+    viewer_s = sum(part.viewer_s for part in parts)
+    bits = sum(part.bitrate_per_viewer_bps * part.viewer_s for part in parts)
     return Delivery(
         began_s=max(part.began_s for part in parts),
         seconds=max(part.seconds for part in parts),
@@ -137,7 +138,8 @@ def _delivery(parts: Sequence[Delivery], latency: Latencies, viewers: int) -> De
         freeze_s=sum(part.freeze_s for part in parts),
         frozen_at_end=total("frozen_at_end"),
         bitrate_bps=bitrate_bps,
-        bitrate_per_viewer_bps=bitrate_bps / viewers if viewers else 0.0,
+        viewer_s=viewer_s,
+        bitrate_per_viewer_bps=bits / viewer_s if viewer_s else 0.0,
         packets_per_s=sum(part.packets_per_s for part in parts),
         latency_ms=histogram_distribution(latency.video, latency.audio),
         video_latency_ms=histogram_distribution(latency.video),

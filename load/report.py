@@ -19,7 +19,7 @@ from load.snapshot import Latencies, ReceiveCounts
 from load.tester import Record, Sample
 from load.viewers import Viewers, viewers_between
 
-VERSION = 1
+VERSION = 2
 
 
 class Distribution(Struct, frozen=True, kw_only=True):
@@ -80,7 +80,10 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """Viewers' videos that stood still when the time ended, beyond those freezes."""
     bitrate_bps: float
     """Of payload, of all viewers together."""
+    viewer_s: float
+    """How long viewers had their seats, all together."""
     bitrate_per_viewer_bps: float
+    """Of payload, while one had its seat."""
     packets_per_s: float
     latency_ms: Distribution
     """One way, from the publisher's stamp to the viewer's kernel; video and audio."""
@@ -198,7 +201,7 @@ def report_of(options: LoadOptions, record: Record) -> Report:
             timespec="seconds"
         ),
         server=record.server,
-        stopped=record.stopped,
+        stopped=record.stopped or record.abandoned is not None,
         options=_told(options),
         joins=Joins(
             asked=record.viewers_joined + record.failures.total(),
@@ -308,7 +311,7 @@ def _delivery(first: Sample | None, last: Sample | None, latency: Latencies) -> 
     seconds = 0.0 if last is None else last.at_s - (0.0 if first is None else first.at_s)
     lost = max(0, delta["lost"])
     bitrate_bps = 8 * delta["payload_bytes"] / seconds if seconds else 0.0
-    viewers = 0 if last is None else last.joined
+    viewer_s = 0.0 if last is None else last.viewer_s - (0.0 if first is None else first.viewer_s)
     return Delivery(
         began_s=0.0 if first is None else first.at_s,
         seconds=seconds,
@@ -325,7 +328,8 @@ def _delivery(first: Sample | None, last: Sample | None, latency: Latencies) -> 
         freeze_s=delta["freeze_ns"] / 1e9,
         frozen_at_end=0 if last is None else last.snapshot.frozen,
         bitrate_bps=bitrate_bps,
-        bitrate_per_viewer_bps=bitrate_bps / viewers if viewers else 0.0,
+        viewer_s=viewer_s,
+        bitrate_per_viewer_bps=8 * delta["payload_bytes"] / viewer_s if viewer_s else 0.0,
         packets_per_s=delta["packets"] / seconds if seconds else 0.0,
         latency_ms=histogram_distribution(latency.video, latency.audio),
         video_latency_ms=histogram_distribution(latency.video),

@@ -42,6 +42,8 @@ class Sample(Struct, frozen=True, kw_only=True):
     tool_cpu_s: float
     signaling_lag_ns: int
     """The longest that the signaling side was late since the last sample."""
+    viewer_s: float
+    """How long viewers have had their seats so far, all together."""
     server: Usage | None = None
 
 
@@ -76,6 +78,8 @@ class Record:
         self.rows: list[StreamRow] = []
         """And when it ended."""
         self.stopped = False
+        self.abandoned: str | None = None
+        """Why it ended early by itself."""
 
 
 class Tester:
@@ -90,9 +94,12 @@ class Tester:
         self._caught_up = trio.Event()
         self._joined_at: dict[int, int] = {}
         """When clients that wait for their first keyframe began to join."""
-        self._seats: list[Seat] = []
+        self._publishers: list[Seat] = []
+        self._viewers: list[Seat] = []
         self._began_s = trio.current_time()
         self._lag_ns = 0
+        self._viewer_s = 0.0
+        self._counted_s = self._began_s
         self._held_now = 0
         self._all_left = trio.Event()
         self._limit = trio.CapacityLimiter(options.joins_at_once)
@@ -106,7 +113,7 @@ class Tester:
     async def run(self) -> None:
         """Run to the end. Raises `LoadFailed` if there is nothing to measure."""
         self._check_files()
-        self.record.server = await self._signaling.probe()
+        await self._unless_stopped(self._probe)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._mass.run)
             nursery.start_soon(self._measure_lag)
@@ -132,6 +139,7 @@ class Tester:
         seats.start_soon(self._sample_always, sampling)
         await self._unless_stopped(functools.partial(self._come, seats))
         self.record.joined_at_s = trio.current_time() - self._began_s
+        self._end_if_abandoned()
         with trio.move_on_after(CATCH_UP_MAX_S):
             await self._unless_stopped(self._caught_up.wait)
         self._begin_steady()
@@ -164,9 +172,12 @@ class Tester:
         if failure is not None:
             raise failure
 
+    async def _probe(self) -> None:
+        self.record.server = await self._signaling.probe()
+
     async def _publish(self, seats: trio.Nursery, room: str) -> None:
         seat = Seat()
-        self._seats.append(seat)
+        self._publishers.append(seat)
         await seats.start(self._held, self._signaling.publish, room, seat)
         self.record.publishers_joined += 1
 
@@ -188,21 +199,25 @@ class Tester:
         record = self.record
         async with self._limit:
             record.joining += 1
-            seat = Seat()
-            began_ns = self._mass.now_ns()
             try:
-                await seats.start(self._held, self._signaling.view, room, seat)
+                await self._view(seats, room)
             except LoadFailed as error:
                 record.failures[str(error)] += 1
-                return
             finally:
                 record.joining -= 1
+        self._end_if_abandoned()
+
+    async def _view(self, seats: trio.Nursery, room: str) -> None:
+        record = self.record
+        seat = Seat()
+        began_ns = self._mass.now_ns()
+        await seats.start(self._held, self._signaling.view, room, seat)
         record.viewers_joined += 1
-        record.viewers_now += 1
+        self._count_viewers(1)
         record.join_ns.append(self._mass.now_ns() - began_ns)
         if seat.client is not None:
             self._joined_at[seat.client] = began_ns
-        self._seats.append(seat)
+        self._viewers.append(seat)
 
     async def _held(
         self,
@@ -228,13 +243,32 @@ class Tester:
             if not taken:
                 raise
             self.record.losses[str(error)] += 1
-            if seat in self._seats:
-                self._seats.remove(seat)
-                self.record.viewers_now -= 1
+            if seat in self._viewers:
+                self._viewers.remove(seat)
+                self._count_viewers(-1)
+            elif seat in self._publishers:
+                self._publishers.remove(seat)
+            self._end_if_abandoned()
         finally:
             self._held_now -= 1
             if self._held_now == 0:
                 self._all_left.set()
+
+    def _count_viewers(self, change: int) -> None:
+        now_s = trio.current_time()
+        self._viewer_s += self.record.viewers_now * (now_s - self._counted_s)
+        self._counted_s = now_s
+        self.record.viewers_now += change
+
+    def _end_if_abandoned(self) -> None:
+        """End the run where nobody is left whom the server could serve, or who is about to come."""
+        record = self.record
+        if record.joined_at_s is None or self._stop.is_set():
+            return
+        if not (self._publishers or self._viewers or record.joining) and record.losses:
+            reason, _ = record.losses.most_common(1)[0]
+            record.abandoned = f"all clients lost their seats: {reason}"
+            self._stop.set()
 
     async def _churn(self, seats: trio.Nursery, scope: trio.CancelScope) -> None:
         """Let viewers leave, and others come in their place, until cancelled.
@@ -242,18 +276,17 @@ class Tester:
         Who has not quite come by then does not come: its publisher is about to leave.
         """
         names = self.options.room_names
-        publishers = len(names) * self.options.publishers
         with scope:
             async with trio.open_nursery() as coming:
                 while True:
                     await trio.sleep(self._random.expovariate(self.options.churn_per_s))
-                    if len(self._seats) <= publishers:
+                    if not self._viewers:
                         continue
-                    seat = self._seats.pop(self._random.randrange(publishers, len(self._seats)))
+                    seat = self._viewers.pop(self._random.randrange(len(self._viewers)))
                     self._look_at_rows()
                     seat.wanted.set()
                     self.record.viewers_left += 1
-                    self.record.viewers_now -= 1
+                    self._count_viewers(-1)
                     coming.start_soon(self._take_seat, seats, self._random.choice(names))
 
     async def _sample_always(self, scope: trio.CancelScope) -> None:
@@ -266,6 +299,7 @@ class Tester:
 
     def _sample(self) -> Sample:
         usage = resource.getrusage(resource.RUSAGE_SELF)
+        self._count_viewers(0)
         sample = Sample(
             at_s=trio.current_time() - self._began_s,
             joined=self.record.viewers_now,
@@ -273,6 +307,7 @@ class Tester:
             snapshot=self._mass.snapshot(),
             tool_cpu_s=usage.ru_utime + usage.ru_stime,
             signaling_lag_ns=self._lag_ns,
+            viewer_s=self._viewer_s,
             server=usage_of(self.options.watch_pids),
         )
         self._lag_ns = 0
@@ -304,7 +339,7 @@ class Tester:
         """Let everybody leave; who takes too long is cut off."""
         self._stop.set()
         with trio.move_on_after(LEAVE_S):
-            for index, seat in enumerate(reversed(self._seats)):
+            for index, seat in enumerate([*reversed(self._viewers), *self._publishers]):
                 seat.wanted.set()
                 if index % 20 == 19:
                     await trio.sleep(0.02)

@@ -55,6 +55,7 @@ def sample(second: int, *, viewers: int = 10, lost: int = 0, drops: int = 0) -> 
         ),
         tool_cpu_s=0.5 * second,
         signaling_lag_ns=2 * MS,
+        viewer_s=float(second * viewers),
         server=Usage(cpu_s=second * 0.004 * viewers, memory_bytes=10**8, processes=2),
     )
 

@@ -19,6 +19,7 @@ from load.command_options import (
     report_options,
     server_options,
 )
+from load.files import ensure_files
 from load.html_report import page
 from load.merge import merge, read
 from load.options import LoadFailed
@@ -69,6 +70,8 @@ def load(
 ) -> int:
     """Join rooms with many viewers, publish, and report how they were served."""
     options = options_of(url, given)
+    if options.viewers == 0 and options.publishers == 0:
+        raise click.UsageError("--viewers 0 and --publishers 0 leave nobody to come")
     if options.codec is None and not options.audio:
         raise click.UsageError("--codec none and --no-audio leave nothing to publish")
     if options.token is not None and options.rooms > 1:
@@ -78,6 +81,7 @@ def load(
         options = msgspec.structs.replace(options, secret=None)
     show_progress = not quiet and sys.stderr.isatty()
     try:
+        ensure_files(options)
         record = trio.run(partial(run, options, show_progress=show_progress))
     except LoadFailed as error:
         raise click.ClickException(str(error)) from None
@@ -130,11 +134,20 @@ def _tell(
     verdicts = tuple(judge(one, report) for one in thresholds)
     tree = {**msgspec.to_builtins(report), "thresholds": msgspec.to_builtins(verdicts)}
     text = msgspec.json.format(msgspec.json.encode(tree), indent=2).decode()
-    click.echo(text if as_json else summary(report, verdicts))
+    failed = []
     for path, content in ((output, text + "\n"), (html, page(report, verdicts))):
         if path is not None:
             try:
                 path.write_text(content)
             except OSError as error:
-                raise click.ClickException(f"{path}: {error.strerror}") from None
+                failed.append(f"{path}: {error.strerror}")
+    try:
+        click.echo(text if as_json else summary(report, verdicts))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        sys.stdout = None  # What it still holds can't be written at the end either.
+        failed.append(f"standard output: {error.strerror}")
+    if failed:
+        raise click.ClickException("; ".join(failed))
     return any(verdict.failed for verdict in verdicts)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
-from load.command_types import BITRATE, MILLISECONDS, SECONDS, SHARE, THRESHOLD, URL
+from load.command_types import (
+    BITRATE,
+    MILLISECONDS,
+    NEW_FILE,
+    PID,
+    SECONDS,
+    SHARE,
+    THRESHOLD,
+    URL,
+    Number,
+)
 from load.mass import Conditions
 from load.options import LoadOptions
 
@@ -54,7 +63,7 @@ server_options = _all(
         "--watch-pid",
         "watch_pids",
         multiple=True,
-        type=click.IntRange(1),
+        type=PID,
         metavar="PID",
         help="A process of the server on this machine: tell its CPU time and memory, and"
         " those of all that it started. May be repeated.",
@@ -98,7 +107,7 @@ crowd_options = _all(
     click.option(
         "--churn",
         default=0.0,
-        type=click.FloatRange(0, 1_000),
+        type=Number(0, 1_000),
         show_default=True,
         help="Viewers a second who leave, each followed by a new one.",
     ),
@@ -130,7 +139,7 @@ media_options = _all(
     click.option(
         "--fps",
         default=30.0,
-        type=click.FloatRange(1, 240),
+        type=Number(1, 240),
         show_default=True,
         help="Frames a second; each is a burst of packets.",
     ),
@@ -222,14 +231,14 @@ report_options = _all(
     ),
     click.option(
         "--output",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=NEW_FILE,
         metavar="FILE",
         help="Write the report as JSON into a file as well.",
     ),
     click.option(
         "--report",
         "html",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=NEW_FILE,
         metavar="FILE",
         help="Write the report as an HTML page with plots.",
     ),

@@ -9,6 +9,10 @@ which it is asked to give up in the end.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
@@ -16,6 +20,7 @@ import msgspec
 import trio
 
 from load.client import RequestRefused, SignalingClient, SignalingClosed, attended
+from load.files import files_advice
 from load.lean_socket import HandshakeRefused, open_lean_socket
 from load.mass import Mass, MediaFailed
 from load.options import LoadFailed, LoadOptions
@@ -272,15 +277,9 @@ def _cause_of(error: BaseException) -> str:
         error = error.__cause__
         if isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def files_advice() -> str:
-    """What to do when files run out."""
-    import resource  # noqa: PLC0415 - only when needed
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return (
-        f"too many open files: the limit is {soft} (hard limit {hard}), and each client needs two;"
-        " raise it with `ulimit -n NUMBER`, or LimitNOFILE= in a systemd unit"
-    )
+    if not isinstance(error, OSError):
+        return str(error)
+    if error.errno in errno.errorcode and not isinstance(error, ssl.SSLError | socket.gaierror):
+        # What trio says of it names an address as Python has it.
+        return os.strerror(error.errno or 0)
+    return error.strerror or str(error)

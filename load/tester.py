@@ -19,12 +19,9 @@ from msgspec import Struct
 from load.mass import Mass
 from load.options import LoadFailed, LoadOptions
 from load.processes import Usage, usage_of
-from load.signaling import Seat, Signaling, files_advice
+from load.signaling import Seat, Signaling
 from load.snapshot import Latencies, Snapshot, StreamRow
 
-FILES_PER_CLIENT = 2
-"""A UDP socket and a WebSocket."""
-FILES_BESIDES = 64
 SAMPLE_INTERVAL_S = 1.0
 LAG_INTERVAL_S = 0.05
 LEAVE_S = 15.0
@@ -112,7 +109,6 @@ class Tester:
 
     async def run(self) -> None:
         """Run to the end. Raises `LoadFailed` if there is nothing to measure."""
-        self._check_files()
         await self._unless_stopped(self._probe)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._mass.run)
@@ -353,18 +349,6 @@ class Tester:
             due_s = trio.current_time() + LAG_INTERVAL_S
             await trio.sleep_until(due_s)
             self._lag_ns = max(self._lag_ns, int((trio.current_time() - due_s) * 1e9))
-
-    def _check_files(self) -> None:
-        """Raise the soft limit of open files as far as it may be, or say that it is too low."""
-        options = self.options
-        clients = options.viewers_total + options.rooms * options.publishers
-        needed = FILES_PER_CLIENT * clients + FILES_BESIDES
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft >= needed or soft == resource.RLIM_INFINITY:
-            return
-        if hard != resource.RLIM_INFINITY and hard < needed:
-            raise LoadFailed(f"{clients} clients need {needed} open files; {files_advice()}")
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _first(group: BaseExceptionGroup[LoadFailed]) -> LoadFailed:

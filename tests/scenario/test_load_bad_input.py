@@ -49,7 +49,12 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *words: str, code: i
 
 def test_a_server_that_is_not_there_is_said_to_be_unreachable() -> None:
     done = reprise("load", f"ws://127.0.0.1:{free_port()}", *SHORT)
-    assert_one_line(done, "cannot reach ws://127.0.0.1", "refused")
+    assert_one_line(done, "cannot reach ws://127.0.0.1", ": Connection refused")
+
+
+def test_a_host_whose_name_begins_with_http_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["load", "httpd.invalid:1", *SHORT]) == 1
+    assert "ws://httpd.invalid:1" in capsys.readouterr().err
 
 
 def test_a_name_that_does_not_resolve_is_said_so() -> None:
@@ -75,8 +80,11 @@ def test_tokens_can_be_made_of_the_secret(guarded: Server) -> None:
     assert SECRET not in done.stdout
 
 
-def test_too_few_files_are_told_with_the_limit_and_how_to_raise_it(guarded: Server) -> None:
-    limit = functools.partial(resource.setrlimit, resource.RLIMIT_NOFILE, (256, 256))
+@pytest.mark.parametrize("files", [256, 12])
+def test_too_few_files_are_told_with_the_limit_and_how_to_raise_it(
+    guarded: Server, files: int
+) -> None:
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_NOFILE, (files, files))
     done = subprocess.run(
         [*COMMAND, "load", guarded.signaling_url, "--viewers=200"],
         preexec_fn=limit,
@@ -86,15 +94,60 @@ def test_too_few_files_are_told_with_the_limit_and_how_to_raise_it(guarded: Serv
         cwd=ROOT,
         timeout=60,
     )
-    assert_one_line(done, "201 clients need 466 open files", "the limit is 256", "ulimit -n")
+    assert_one_line(done, "201 clients need 466 open files", f"the limit is {files}", "ulimit -n")
+
+
+def test_a_full_disk_is_told_behind_the_report_and_what_can_be_written_is(
+    guarded: Server, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    options = (*SHORT, "--join-timeout=15s", "--output=/dev/full", f"--report={page}")
+    env = {"REPRISE_SECRET": SECRET}
+    done = reprise("load", guarded.signaling_url, *options, env=env)
+    assert "2 of 2 joined" in done.stdout
+    done.stdout = ""
+    assert_one_line(done, "/dev/full: No space left on device")
+    assert "2 of 2 joined" in page.read_text()
+
+
+def test_standard_output_that_takes_nothing_is_told_in_one_line(
+    guarded: Server, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    options = (*SHORT, "--join-timeout=15s", "--json", f"--report={page}")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, "load", guarded.signaling_url, *options],
+            env={**os.environ, "REPRISE_SECRET": SECRET},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            timeout=60,
+        )
+    done.stdout = ""
+    assert_one_line(done, "standard output: No space left on device")
+    assert page.exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["nothing at all"], ["is no address"]),
+        (["localhost:99999"], ["is no address"]),
+        (["localhost:-1"], ["is no address"]),
+        (["ws://:3001"], ["is no address"]),
+        (["ws://[::1"], ["is no address"]),
+        (["ftp://localhost:1"], ["is no address"]),
+        (["localhost:1", "--viewers=0", "--publishers=0"], ["nobody"]),
+        (["localhost:1", "--fps=nan"], ["--fps", "no number"]),
+        (["localhost:1", "--churn=nan"], ["--churn", "no number"]),
+        (["localhost:1", "--watch-pid=99999999"], ["--watch-pid", "no process 99999999"]),
+        (["localhost:1", "--report=/nowhere/a.html"], ["--report", "no directory /nowhere"]),
+        (["localhost:1", "--output=/nowhere/a.json"], ["--output", "no directory /nowhere"]),
         (["localhost:1", "--bitrate=fast"], ["--bitrate", "1.5M"]),
-        (["localhost:1", "--loss=200%"], ["--loss", "100%"]),
+        (["localhost:1", "--loss=100%"], ["--loss", "below 100%"]),
         (["localhost:1", "--duration=soon"], ["--duration"]),
         (["localhost:1", "--fail-if=loss"], ["--fail-if", "no condition"]),
         (["localhost:1", "--fail-if=beauty>3"], ["no such figure", "latency_p99"]),

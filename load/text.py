@@ -8,6 +8,8 @@ from load.tester import Record, Sample
 from load.thresholds import Verdict
 from load.viewers import Viewers
 
+RATE_OVER_MIN_S = 0.5
+
 
 def progress_line(record: Record, options: LoadOptions) -> str:
     """One line that says how a run stands."""
@@ -16,38 +18,52 @@ def progress_line(record: Record, options: LoadOptions) -> str:
         return f"{record.publishers_joined} publishers, {record.viewers_now}/{viewers} viewers"
     sample = record.samples[-1]
     snapshot = sample.snapshot
-    video, audio = snapshot.totals.video, snapshot.totals.audio
-    lost, expected = video.lost + audio.lost, video.expected + audio.expected
+    lost, expected, freezes = _counts(sample)
     phase = "joining"
     if record.steady_from is not None:
         measured_s = sample.at_s - record.steady_from.at_s
+        before = _counts(record.steady_from)
+        lost, expected, freezes = (
+            now - then for now, then in zip((lost, expected, freezes), before, strict=True)
+        )
         phase = f"measured {measured_s:.0f} of {options.duration_s:.0f} s"
     parts = [
         phase,
-        f"{record.viewers_now}/{viewers} viewers",
+        f"{sample.joined}/{viewers} viewers",
         f"{sample.joining} joining" if sample.joining else "",
         f"{record.failures.total()} failed" if record.failures else "",
-        f"{_mbps(record.samples[-2:]):.1f} Mbit/s" if len(record.samples) > 1 else "",
-        f"loss {lost / max(1, expected):.3%}",
+        _rate(record.samples),
+        f"loss {max(0, lost) / max(1, expected):.3%}",
         f"latency p50 {_ms(snapshot.video_latency.p50_ns / 1e6)}"
         f" p99 {_ms(snapshot.video_latency.p99_ns / 1e6)}"
         if snapshot.video_latency.count
         else "",
-        f"{video.freezes} freezes",
+        f"{freezes} freezes",
         f"{snapshot.frozen} frozen" if snapshot.frozen else "",
         f"{snapshot.behind} catching up" if snapshot.behind else "",
     ]
     return "  ".join(part for part in parts if part)
 
 
-def _mbps(samples: list[Sample]) -> float:
-    """Payload that all viewers received between two samples."""
-    early, late = (one.snapshot.totals for one in samples)
+def _counts(sample: Sample) -> tuple[int, int, int]:
+    """Packets lost and expected, and freezes, so far."""
+    video, audio = sample.snapshot.totals.video, sample.snapshot.totals.audio
+    return video.lost + audio.lost, video.expected + audio.expected, video.freezes
+
+
+def _rate(samples: list[Sample]) -> str:
+    """Payload that all viewers received of late: between samples that are not too near."""
+    last = samples[-1]
+    before = (one for one in reversed(samples) if last.at_s - one.at_s > RATE_OVER_MIN_S)
+    first = next(before, None)
+    if first is None:
+        return ""
+    early, late = first.snapshot.totals, last.snapshot.totals
     received = sum(
         after.payload_bytes - before.payload_bytes
         for before, after in ((early.video, late.video), (early.audio, late.audio))
     )
-    return 8 * received / max(1e-9, samples[1].at_s - samples[0].at_s) / 1e6
+    return f"{8 * received / (last.at_s - first.at_s) / 1e6:.1f} Mbit/s"
 
 
 def summary(report: Report, verdicts: tuple[Verdict, ...] = ()) -> str:

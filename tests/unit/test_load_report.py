@@ -132,7 +132,21 @@ def test_progress_says_what_is_going_on_and_what_arrives() -> None:
     made = record([sample(1), sample(2)])
     assert progress_line(made, options).startswith("measured 1 of 30 s  10/12 viewers  16.0 Mbit/s")
     made.steady_from = None
-    assert progress_line(made, options).startswith("joining  10/12 viewers")
+    made.viewers_now = 11
+    assert progress_line(made, options).startswith("joining  10/12 viewers"), "all of one moment"
+
+
+def test_progress_tells_of_the_steady_time_what_the_report_will() -> None:
+    options = LoadOptions(url="ws://x", viewers=10, duration_s=30.0)
+    samples = [sample(1), sample(4, lost=500), sample(5, lost=560)]
+    made = record(samples, steady=1)
+    line = progress_line(made, options)
+    assert f"loss {60 / 2_060:.3%}" in line
+    assert "  1 freezes" in line
+    # The steady time begins with a sample of its own, soon after one of each second.
+    begin = msgspec.structs.replace(samples[2], at_s=5.01)
+    made = record([*samples, begin], steady=3)
+    assert "15.8 Mbit/s" in progress_line(made, options), "of 1.01 s"
 
 
 def test_a_report_shows_no_secret() -> None:

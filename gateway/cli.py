@@ -5,9 +5,14 @@ Commands are imported when they are called: starting must be quick.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -16,6 +21,7 @@ from click.core import ParameterSource
 from gateway.errors import StartupError
 from gateway.version import version
 
+EXIT_STOPPED = 130
 _COMMANDS = {
     "serve": ("gateway.serve_command", "serve", "Run the server."),
     "token": ("gateway.token_command", "token", "Make a join token."),
@@ -35,12 +41,36 @@ class _Lazy(click.Group):
         if found is None:
             return None
         module, name, _about = found
-        command: click.Command = getattr(importlib.import_module(module), name)
+        with _stoppable():
+            command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, about) for name, (_, _, about) in _COMMANDS.items()])
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let Ctrl-C end the process while a command is imported.
+
+    A KeyboardInterrupt there is swallowed if it comes while a module's lock is let go of.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
+    if before is not signal.default_int_handler or not is_main:
+        yield
+        return
+    signal.signal(signal.SIGINT, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    os.write(2, b"reprise: stopped\n")
+    os._exit(EXIT_STOPPED)
 
 
 def _print_version(context: click.Context, _param: click.Parameter, wanted: bool) -> None:
@@ -81,7 +111,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _fail(_message_of(error), error.exit_code)
     except click.Abort:
-        return _fail("stopped", 130)
+        return _fail("stopped", EXIT_STOPPED)
     except StartupError as error:
         return _fail(str(error), 1)
     except BrokenPipeError:

@@ -1,5 +1,8 @@
 """The command line: quick, clear, and never a traceback."""
 
+import os
+import subprocess
+import sys
 import time
 
 import jwt
@@ -9,6 +12,7 @@ from gateway import tokens
 from gateway.cli import run
 from gateway.keys import Secret
 from gateway.version import version
+from tests.support.serving import ROOT
 
 SECRET = "a secret of at least thirty-two bytes"
 
@@ -45,6 +49,33 @@ def test_without_a_command_there_is_help(capsys):
     code, out, errors = done(capsys)
     assert code == 2
     assert "Commands:" in out + "\n".join(errors)
+
+
+def test_ctrl_c_while_a_command_is_imported_ends_it_wherever_it_comes(tmp_path):
+    # As it does where a lock of the import system is let go of: what is raised there is ignored.
+    imports = """
+import os, signal
+class Lock:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(100): pass
+Lock()
+print("went on")
+"""
+    (tmp_path / "interrupted.py").write_text(imports)
+    program = (
+        "import sys; from gateway import cli;"
+        "cli._COMMANDS['serve'] = ('interrupted', 'x', ''); sys.exit(cli.run(['serve']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "reprise: stopped\n")
 
 
 def test_an_unknown_command_is_one_line(capsys):

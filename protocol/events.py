@@ -285,6 +285,11 @@ class BandwidthChanged(_Event, frozen=True, kw_only=True, omit_defaults=True):
     """What keeps it from being higher: `delay`, `loss`, `remb` or `silence`."""
     wanted_bps: int | None = None
     """What it would have to be for the next layers."""
+    probes: int = 0
+    """Trains of padding that looked for more since the one before; how many of them found room."""
+    probes_found: int = 0
+    on_trial: bool = False
+    """The limit was found so long ago that it is a guess: what was paused comes back on trial."""
 
 
 class TransportClosed(_Event, frozen=True, kw_only=True):

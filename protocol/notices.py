@@ -133,6 +133,13 @@ class BandwidthEstimated(_Notice, frozen=True, kw_only=True, omit_defaults=True)
     """What keeps it from being higher: `delay`, `loss`, `remb` or `silence`."""
     wanted_bps: int | None = None
     """What it would have to be for the next layers; None when nobody lacks any."""
+    probes: int = 0
+    """Trains of padding that looked for more since the last notice; they alone are told once in
+    30 seconds."""
+    probes_found: int = 0
+    """Those of them that found room."""
+    on_trial: bool = False
+    """The limit was found so long ago that it is a guess: what was paused comes back on trial."""
 
 
 class KeyFrameRequested(_Notice, frozen=True, kw_only=True, omit_defaults=True):
@@ -146,7 +153,9 @@ class KeyFrameRequested(_Notice, frozen=True, kw_only=True, omit_defaults=True):
     causes: tuple[str, ...] = ()
     """Why; none of a repetition. `began`: a viewer has nothing to see, nor is there anything in the
     cache to begin with. `switched`: it must change layers at once. `viewer`: it asked. `clock`: the
-    last keyframe became old while people come or wait to climb. `lost`: packets are missing."""
+    last keyframe became old while people come or wait to climb. `lost`: packets are missing. Beside
+    `began`, if there is a keyframe in the cache: `aged`, it is too old to begin with; `slow`, to
+    catch up from it would take too long; `full`, the viewer's way was."""
 
 
 class ConsumerFrozen(_Notice, frozen=True, kw_only=True):

@@ -103,6 +103,9 @@ def _decide(state: TransportState, message: Any, context: Context) -> Decision |
                 bitrate_bps=message.bitrate_bps,
                 limit=message.limit,
                 wanted_bps=message.wanted_bps,
+                probes=message.probes,
+                probes_found=message.probes_found,
+                on_trial=message.on_trial,
             )
             return Decision((changed,))
         case PlaneLost():

@@ -29,6 +29,9 @@ const DEAF_NS: u64 = 2_000_000_000;
 /// Estimates are told at most so often, and only when they changed by a fourth.
 const TELL_NS: u64 = 5_000_000_000;
 
+/// That probes found nothing is told at most so often.
+const TELL_PROBES_NS: u64 = 30_000_000_000;
+
 /// What simulcast encodings are taken for until they are measured.
 const GUESSES_BPS: [u64; 3] = [200_000, 700_000, 2_000_000];
 
@@ -60,6 +63,7 @@ pub(crate) struct Downlink {
     belief: Belief,
     told: Option<(u64, Limit)>,
     told_ns: u64,
+    told_trial: bool,
 }
 
 impl Downlink {
@@ -321,17 +325,26 @@ impl Engine {
                     || (before != limit && lacks)
             }
         };
-        let due = downlink.told.is_none() || now_ns.saturating_sub(downlink.told_ns) >= TELL_NS;
-        if !(changed && matters && due) {
+        let since_ns = now_ns.saturating_sub(downlink.told_ns);
+        let due = downlink.told.is_none() || since_ns >= TELL_NS;
+        let on_trial = downlink.belief.doubted_ns.is_some();
+        let begins_trial = on_trial && !downlink.told_trial;
+        let looked = downlink.probing.tried.trains > 0 && since_ns >= TELL_PROBES_NS;
+        if !((changed || begins_trial || looked) && matters && due) {
             return;
         }
         downlink.told = Some((bitrate_bps, limit));
         downlink.told_ns = now_ns;
+        downlink.told_trial = on_trial;
+        let tried = std::mem::take(&mut downlink.probing.tried);
         notices.push(Notice::BandwidthEstimated {
             transport: transport.row.transport.clone(),
             bitrate_bps,
             limit: limit.word().to_owned(),
             wanted_bps: downlink.outcome.wanted_bps,
+            probes: tried.trains,
+            probes_found: tried.found,
+            on_trial,
         });
     }
 

@@ -13,7 +13,7 @@ use super::Engine;
 use super::consumer::Consumer;
 use super::encoding::Encoding;
 use super::history::Group;
-use super::keyframe::Cause;
+use super::keyframe::{Cause, Causes};
 use super::pacing::{Cursor, Pacer, STEP_NS, is_amid_picture};
 use super::producer::Producer;
 use super::refresh::Patient;
@@ -52,16 +52,43 @@ pub(super) struct Plan {
     takes_ns: u64,
 }
 
+/// Why nobody begins with the last keyframe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unfit {
+    /// There is none, or packets behind it are missing.
+    Missing,
+    Aged,
+    Slow,
+}
+
+impl Unfit {
+    fn causes(self) -> Causes {
+        let began = Causes::from(Cause::Began);
+        match self {
+            Self::Missing => began,
+            Self::Aged => began.and(Cause::Aged.into()),
+            Self::Slow => began.and(Cause::Slow.into()),
+        }
+    }
+}
+
 impl Plan {
     /// None if it would take too long at this pace, or packets are missing.
     pub(super) fn of(encoding: &Encoding, now_ns: u64, pace_bps: u64) -> Option<Self> {
-        let group = encoding.history.group()?;
-        let newest = encoding.reception.as_ref()?.newest?;
+        Self::made(encoding, now_ns, pace_bps).ok()
+    }
+
+    /// Or why it can't be.
+    fn made(encoding: &Encoding, now_ns: u64, pace_bps: u64) -> Result<Self, Unfit> {
+        let group = encoding.history.group().ok_or(Unfit::Missing)?;
+        let newest = encoding.reception.as_ref().and_then(|one| one.newest);
+        let newest = newest.ok_or(Unfit::Missing)?;
         let age_ns = now_ns.saturating_sub(group.received_ns);
         if age_ns > AGE_NS_MAX {
-            return None;
+            return Err(Unfit::Aged);
         }
-        let extent = encoding.history.extent(&encoding.cache, now_ns)?;
+        let extent = encoding.history.extent(&encoding.cache, now_ns);
+        let extent = extent.ok_or(Unfit::Missing)?;
         let thin = extent.base_pictures < extent.pictures;
         let (bytes, pictures) = match thin {
             true => (extent.base_bytes, extent.base_pictures),
@@ -70,13 +97,13 @@ impl Plan {
         let bits_e9 = bytes as u128 * 8 * 1_000_000_000;
         // It goes on while the viewer catches up. What is short is mostly a keyframe, and no measure.
         let flow_bps = bits_e9 / u128::from(age_ns.max(1_000_000_000));
-        let faster_bps = u128::from(pace_bps).checked_sub(flow_bps)?.max(1);
-        let takes_ns = bits_e9 / faster_bps;
+        let faster_bps = u128::from(pace_bps).checked_sub(flow_bps);
+        let takes_ns = bits_e9 / faster_bps.ok_or(Unfit::Slow)?.max(1);
         if takes_ns > u128::from(CATCH_UP_NS_MAX) || pictures > PICTURES_MAX {
-            return None;
+            return Err(Unfit::Slow);
         }
         let ticks = takes_ns * u128::from(encoding.clock_rate) / 1_000_000_000;
-        Some(Self {
+        Ok(Self {
             group,
             squeeze: Squeeze::new(group.timestamp, newest.0, ticks as u32),
             thin,
@@ -124,9 +151,29 @@ impl Engine {
                 self.ask_patiently(now_ns, producer_key, target, who);
             }
             true if began => {}
-            _ if joins => self.ask_keyframe(now_ns, producer_key, target, Cause::Began),
+            _ if joins => {
+                let causes = match is_urgent {
+                    true => Causes::from(Cause::Began).and(Cause::Full.into()),
+                    false => self.why_not_from_past(now_ns, key, target),
+                };
+                self.ask_keyframe(now_ns, producer_key, target, causes);
+            }
             _ => self.ask_keyframe(now_ns, producer_key, target, Cause::Switched),
         }
+    }
+
+    /// Why a viewer with nothing to see can't begin with the past.
+    fn why_not_from_past(&self, now_ns: u64, key: ConsumerKey, target: u8) -> Causes {
+        let consumer = self.table.consumers.get(key);
+        let encoding = consumer.and_then(|consumer| {
+            let producer = self.table.producers.get(consumer.producer)?;
+            let transport = self.table.transports.get(consumer.transport)?;
+            let encoding = producer.encodings.get(usize::from(target))?;
+            Some((encoding, Pacer::replay_bps(&transport.downlink.estimator)))
+        });
+        let unfit =
+            encoding.and_then(|(encoding, pace_bps)| Plan::made(encoding, now_ns, pace_bps).err());
+        unfit.unwrap_or(Unfit::Missing).causes()
     }
 
     /// Has a consumer that waits for `target` begin with the last keyframe that came; false if it can't.

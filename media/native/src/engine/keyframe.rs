@@ -19,7 +19,8 @@ pub const STORM_NS: u64 = 10_000_000_000;
 /// Why a keyframe is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// A viewer has nothing to see, and there is nothing in the cache to begin with.
+    /// A viewer has nothing to see. Alone: there is nothing in the cache to begin with; otherwise one of
+    /// the last three stands beside it.
     Began,
     /// A viewer must change layers, and can't wait for the next one.
     Switched,
@@ -29,15 +30,24 @@ pub enum Cause {
     Clock,
     /// Packets of the publisher were lost for good.
     Lost,
+    /// The keyframe in the cache is too old to begin with.
+    Aged,
+    /// To catch up from the keyframe in the cache would take too long.
+    Slow,
+    /// The viewer's way was full: nothing of the past is sent into it.
+    Full,
 }
 
 impl Cause {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 8] = [
         Self::Began,
         Self::Switched,
         Self::Viewer,
         Self::Clock,
         Self::Lost,
+        Self::Aged,
+        Self::Slow,
+        Self::Full,
     ];
 
     /// The word for it in notices and the log.
@@ -48,6 +58,9 @@ impl Cause {
             Self::Viewer => "viewer",
             Self::Clock => "clock",
             Self::Lost => "lost",
+            Self::Aged => "aged",
+            Self::Slow => "slow",
+            Self::Full => "full",
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::Engine;
 use super::consumer::Reason;
 use super::demand;
-use super::keyframe::Cause;
+use super::keyframe::{Cause, Causes};
 use super::mirror::{self, Home};
 use super::rtcp_out;
 use super::selection::choose;
@@ -179,20 +179,21 @@ impl Engine {
         now_ns: u64,
         key: ProducerKey,
         encoding: u8,
-        cause: Cause,
+        causes: impl Into<Causes>,
     ) {
+        let causes = causes.into();
         let Some(producer) = self.table.producers.get_mut(key) else {
             return;
         };
         if let Home::Sibling(mirror) = &mut producer.home {
-            mirror.ask(encoding, cause);
+            mirror.ask(encoding, causes);
             self.table.links.mark(key);
             return;
         }
         let Some(state) = producer.encodings.get_mut(usize::from(encoding)) else {
             return;
         };
-        state.keyframes.ask(cause);
+        state.keyframes.ask_for(1, causes);
         self.serve_keyframe(now_ns, key, encoding);
     }
 

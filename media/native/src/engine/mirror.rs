@@ -23,7 +23,7 @@ use super::demand::{self, Ceiling};
 use super::encoding::Encoding;
 use super::error::DropReason;
 use super::instant_start::Plan;
-use super::keyframe::Cause;
+use super::keyframe::Causes;
 use super::link::{About, Ask, EncodingState, Links, Record};
 use super::producer::Producer;
 use super::receive;
@@ -78,10 +78,10 @@ pub(crate) struct Mirror {
 
 impl Mirror {
     /// A viewer needs a keyframe.
-    pub(crate) fn ask(&mut self, encoding: u8, cause: Cause) {
+    pub(crate) fn ask(&mut self, encoding: u8, causes: Causes) {
         self.ask_for(Ask {
             encoding,
-            causes: cause.into(),
+            causes,
             viewers: 1,
         });
     }

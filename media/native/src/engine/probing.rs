@@ -50,6 +50,15 @@ pub(crate) struct Probing {
     found: bool,
     /// The estimate when the last train left.
     before_bps: Option<u64>,
+    /// Trains since control was last told, and those of them that found room.
+    pub(crate) tried: Tried,
+}
+
+/// Trains that have an outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tried {
+    pub(crate) trains: u32,
+    pub(crate) found: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +91,8 @@ impl Engine {
         if let Some(before_bps) = probing.before_bps.take() {
             let found = estimate_bps > before_bps + before_bps / 10;
             probing.found = found;
+            probing.tried.trains += 1;
+            probing.tried.found += u32::from(found);
             probing.wait_ns = match found {
                 true => AGAIN_NS,
                 false => (probing.wait_ns * 2).clamp(WAIT_NS, WAIT_NS_MAX),

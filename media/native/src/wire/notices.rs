@@ -124,6 +124,15 @@ pub enum Notice {
         limit: String,
         /// What it would have to be for the next layers; None when nobody lacks any.
         wanted_bps: Option<u64>,
+        /// Trains of padding that looked for more since the last notice, once what came of them is known.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        probes: u32,
+        /// Those of them that found room.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        probes_found: u32,
+        /// The limit was found so long ago that it is a guess: what was paused comes back on trial.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        on_trial: bool,
     },
     /// A keyframe request went to the publisher.
     KeyFrameRequested {
@@ -183,6 +192,10 @@ pub enum Notice {
         /// One chunk.
         data: ByteBuf,
     },
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Notice {

@@ -1,5 +1,7 @@
 //! The link narrows and widens: layers follow, and nobody notices more than that.
 
+use _native::wire::notices::Notice;
+
 use crate::camera::RATES_BPS;
 use crate::stage::Stage;
 use crate::support::{MS, Path, S};
@@ -143,4 +145,69 @@ fn a_sudden_drop_freezes_the_picture_for_less_than_a_second() {
 fn assert_up_within(stage: &Stage, consumer: &str, widened: f64, seconds: f64) {
     let layer = stage.layer_at(consumer, widened + seconds);
     assert_eq!(layer, Some(2), "up within {seconds} s: {:?}", stage.changes);
+}
+
+/// Of the estimates that were told in a time: probes, those that found room, and whether any was on trial.
+fn looked(stage: &Stage, from_s: f64, until_s: f64) -> (u32, u32, bool) {
+    let mut sums = (0, 0, false);
+    for (at_ns, told) in &stage.estimates {
+        let at_s = *at_ns as f64 / S as f64;
+        if let Notice::BandwidthEstimated {
+            probes,
+            probes_found,
+            on_trial,
+            ..
+        } = told
+            && (from_s..until_s).contains(&at_s)
+        {
+            sums = (sums.0 + probes, sums.1 + probes_found, sums.2 | on_trial);
+        }
+    }
+    sums
+}
+
+#[test]
+fn what_probes_found_is_told_and_that_they_found_nothing_now_and_then() {
+    let mut stage = Stage::new(1, &RATES_BPS);
+    stage.add_viewer(Ok(Path::new(450_000, 25 * MS)));
+    stage.run(100 * S);
+    let (probes, found, _) = looked(&stage, 20.0, 100.0);
+    assert!(probes >= 10, "{:?}", stage.estimates);
+    assert!(found * 4 < probes, "{found} of {probes}");
+    let pauses = stage.estimates.windows(2);
+    let pauses: Vec<u64> = pauses.map(|two| (two[1].0 - two[0].0) / S).collect();
+    assert!(
+        pauses.iter().all(|pause| (5..=40).contains(pause)),
+        "{pauses:?}"
+    );
+    stage.world.paths[0].capacity_bps = 2_500_000;
+    stage.run(20 * S);
+    let (_, found, _) = looked(&stage, 100.0, 120.0);
+    assert!(found > 0, "{:?}", stage.estimates);
+}
+
+#[test]
+fn that_a_limit_is_doubted_is_told_when_what_was_paused_comes_back() {
+    let mut stage = Stage::new(1, &RATES_BPS);
+    stage.add_viewer(Ok(Path::new(1_000_000, 25 * MS)));
+    stage.run(10 * S);
+    stage.world.paths[0].capacity_bps = 60_000;
+    stage.run(50 * S);
+    let paused = |one: &&(u64, String, Option<u32>, String)| one.0 > 10 * S && one.2.is_none();
+    let paused_s = stage.changes.iter().find(paused).expect("paused").0 as f64 / S as f64;
+    let back = |one: &&(u64, String, Option<u32>, String)| {
+        one.0 as f64 / S as f64 > paused_s && one.2.is_some()
+    };
+    let back_s = stage.changes.iter().find(back).expect("back").0 as f64 / S as f64;
+    assert!(back_s > paused_s + 15.0, "{:?}", stage.changes);
+    assert!(
+        !looked(&stage, 0.0, back_s - 1.0).2,
+        "{:?}",
+        stage.estimates
+    );
+    assert!(
+        looked(&stage, back_s - 1.0, back_s + 6.0).2,
+        "{:?}",
+        stage.estimates
+    );
 }

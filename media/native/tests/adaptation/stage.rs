@@ -41,6 +41,8 @@ pub(crate) struct Stage {
     pub(crate) series: Vec<Series>,
     /// (time, viewer's consumer, spatial layer, reason) of each change.
     pub(crate) changes: Vec<(u64, String, Option<u32>, String)>,
+    /// Estimates that control was told of, and when.
+    pub(crate) estimates: Vec<(u64, Notice)>,
     pub(crate) began_ns: u64,
     frame: u64,
     microphone: usize,
@@ -78,6 +80,7 @@ impl Stage {
             viewers: Vec::new(),
             series: Vec::new(),
             changes: Vec::new(),
+            estimates: Vec::new(),
             frame: 0,
             microphone,
         }
@@ -163,6 +166,10 @@ impl Stage {
 
     fn note_changes(&mut self) {
         for notice in self.world.take_notices() {
+            if matches!(notice, Notice::BandwidthEstimated { .. }) {
+                let at_ns = self.world.now_ns - self.began_ns;
+                self.estimates.push((at_ns, notice.clone()));
+            }
             if let Notice::LayersChanged {
                 consumer,
                 spatial_layer,

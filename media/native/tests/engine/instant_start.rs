@@ -191,7 +191,9 @@ fn a_keyframe_too_far_away_is_asked_for_once() {
     // Some 10 s at 30 frames a second.
     frames(&mut world, 300, false);
     let before = world.peers[0].plis(1111);
+    world.take_notices();
     let peer = join(&mut world, 1);
+    assert_eq!(causes(&mut world), ["began", "aged"]);
     join(&mut world, 2);
     assert_eq!(world.peers[0].plis(1111), before + 1);
     frames(&mut world, 3, false);
@@ -200,6 +202,33 @@ fn a_keyframe_too_far_away_is_asked_for_once() {
     frames(&mut world, 3, true);
     assert_whole(&world, peer, next);
     assert_eq!(world.peers[0].plis(1111), before + 1);
+}
+
+/// Why the publisher was asked for a keyframe first since the last call.
+fn causes(world: &mut World) -> Vec<String> {
+    let mut told = world.take_notices().into_iter();
+    let first = told.find_map(|notice| match notice {
+        Notice::KeyFrameRequested { causes, .. } => Some(causes),
+        _ => None,
+    });
+    first.expect("asked for")
+}
+
+#[test]
+fn it_is_told_that_catching_up_would_take_too_long() {
+    let mut world = stream(0);
+    // Some 3.5 s of more than 400 pictures: none too old, and too many.
+    world.peers[0].streams[0].step /= 4;
+    for _ in 0..420 {
+        let mut payload = vec![0x90, 0xc0, 0x80, 0, 0, 1];
+        payload.resize(100, 0x5a);
+        let datagram = world.peers[0].packet_with(0, &payload);
+        world.send(0, datagram);
+        world.advance(FRAME / 4);
+    }
+    world.take_notices();
+    join(&mut world, 1);
+    assert_eq!(causes(&mut world), ["began", "slow"]);
 }
 
 #[test]

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from protocol import events
+from protocol.envelope import Envelope
 from protocol.ids import transport_address
 from replay.errors import LogNotUnderstood, ReplayError
-from replay.explain import LIMIT_WORDS
+from replay.explain import LIMIT_WORDS, probes_told
 from replay.fold import event_of
 from replay.reader import LogReader
 from replay.store.errors import StoreError
@@ -35,8 +36,29 @@ def way_about(reader: LogReader, room: str, transport: str, position: int, at_ns
     if not measured:
         return ""
     estimates = f"the way to its viewer was estimated at {', and at '.join(measured)}"
-    limit = LIMIT_WORDS.get(told[1].limit) if told is not None else None
-    return f"{estimates}, {limit}" if limit else estimates
+    if told is None:
+        return estimates
+    limit = LIMIT_WORDS.get(told[1].limit)
+    parts = [f"{estimates}, {limit}" if limit else estimates]
+    if told[1].probes:
+        parts.append(probes_told(told[1].probes, told[1].probes_found))
+    if told[1].on_trial:
+        parts.append("as it was last full long ago, more is sent on trial")
+    return "; ".join(parts)
+
+
+def told_before(reader: LogReader, room: str, envelope: Envelope) -> tuple[int, Any] | None:
+    """The estimate of the same transport that the log has before a `BandwidthChanged`, and when."""
+    found = None
+    first = max(0, envelope.position - 1 - _BEFORE)
+    for batch in reader.batches(room, first, envelope.position - 1):
+        for one in batch:
+            if (one.kind, one.type, one.actor) == ("event", envelope.type, envelope.actor):
+                try:
+                    found = (one.at_ns, event_of(one))
+                except LogNotUnderstood:
+                    continue
+    return found
 
 
 def _estimate(bitrate_bps: float, after_ns: int) -> str:

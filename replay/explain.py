@@ -203,10 +203,23 @@ LIMIT_WORDS = {
 def _bandwidth(value: Any, about: str) -> str:
     told = f"The way to {about} takes {value.bitrate_bps // 1000} kbit/s"
     limit = LIMIT_WORDS.get(value.limit)
-    told += f", {limit}" if limit else ""
-    if value.wanted_bps is None:
-        return told
-    return f"{told}; the next layers need {value.wanted_bps // 1000} kbit/s"
+    parts = [f"{told}, {limit}" if limit else told]
+    if value.wanted_bps is not None:
+        parts.append(f"the next layers need {value.wanted_bps // 1000} kbit/s")
+    if value.probes:
+        parts.append(probes_told(value.probes, value.probes_found))
+    if value.on_trial:
+        parts.append("it was last full long ago: what was paused comes back on trial")
+    return "; ".join(parts)
+
+
+def probes_told(probes: int, found: int) -> str:
+    """What came of the probes since the estimate before."""
+    if probes == 1:
+        return f"a probe {'found more room' if found else 'found no more room'}"
+    if not found:
+        return f"{probes} probes found no more room"
+    return f"{found if found < probes else 'all'} of {probes} probes found more room"
 
 
 def _preferred(value: Any, about: str) -> str:
@@ -234,7 +247,6 @@ def _speaker(value: Any, _about: str) -> str:
 
 
 _KEYFRAME_CAUSES = {
-    "began": "a viewer has nothing to see, and nothing in the cache to begin with",
     "switched": "a viewer must change layers at once",
     "viewer": "a viewer asked for one",
     "clock": "the last one became old while people come or wait to climb",
@@ -242,10 +254,32 @@ _KEYFRAME_CAUSES = {
 }
 
 
+_NOT_FROM_CACHE = {
+    "aged": "the last keyframe is too old to begin with",
+    "slow": "to catch up from the last keyframe would take too long",
+    "full": "its way was full: nothing of the past is sent into it",
+}
+
+
+def _keyframe_causes(causes: tuple[str, ...]) -> str:
+    """In brackets; empty if none is known."""
+    told = []
+    if "began" in causes:
+        known = [_NOT_FROM_CACHE[each] for each in causes if each in _NOT_FROM_CACHE]
+        told = ["a viewer has nothing to see", *(known or ["nothing in the cache to begin with"])]
+    told += [_KEYFRAME_CAUSES[each] for each in causes if each in _KEYFRAME_CAUSES]
+    return f" ({', and '.join(told)})" if told else ""
+
+
+def _keyframe_requested(value: Any, about: str) -> str:
+    askers = "one asker" if value.requests == 1 else f"{value.requests} askers"
+    again = "again, for none had come" if not value.requests else f"for {askers}"
+    return f"The media plane asked the publisher of {about} for a keyframe {again}"
+
+
 def _keyframe_asked(value: Any, about: str) -> str:
     """At most one request a second goes to a publisher; what is beyond it is held back."""
-    causes = [_KEYFRAME_CAUSES[each] for each in value.causes if each in _KEYFRAME_CAUSES]
-    why = f" ({', and '.join(causes)})" if causes else ""
+    why = _keyframe_causes(value.causes)
     if not value.requests:
         return f"A keyframe of {about} was asked for again, for none had come"
     if value.requests == 1:
@@ -342,9 +376,7 @@ _SENTENCES: dict[str, _Tell] = {
     "BandwidthEstimated": lambda value, about: (
         f"The media plane estimated: {_bandwidth(value, about)}"
     ),
-    "KeyFrameRequested": _form(
-        "The media plane asked the publisher of {about} for a keyframe for {requests} askers"
-    ),
+    "KeyFrameRequested": _keyframe_requested,
     "OrderRefused": _form("The media plane refused an order about {kind} {id}: {code}"),
     "PlaneLost": _form("The media plane that carried transport {transport} is gone"),
     # Events of any actor.

@@ -1,4 +1,4 @@
-"""For whom a publisher was asked for a keyframe, and who began without bothering it."""
+"""What viewers want of a publisher: keyframes, for whom and who needed none, and which layers."""
 
 from __future__ import annotations
 
@@ -31,6 +31,28 @@ def asked_for(
     }
     told = [_waiting(viewers), _served(reader, room, envelope, viewers)]
     return "; ".join(part for part in told if part)
+
+
+def wanted_of(states: Mapping[str, Any], producer: str) -> str:
+    """Half a sentence about who takes a producer, and up to which layer."""
+    viewers = [
+        state
+        for state in states.values()
+        if isinstance(state, ConsumerState)
+        and state.row is not None
+        and state.row.producer == producer
+    ]
+    if not viewers:
+        return "nobody consumes it"
+    takers = [one for one in viewers if not one.viewer_paused]
+    if not takers:
+        return f"all who consume it ({len(viewers)}) have paused it, for three seconds or more"
+    told = f"{len(takers)} of {len(viewers)} who consume it have not paused it"
+    limits = [one.preferred_spatial_layer for one in takers]
+    known = [limit for limit in limits if limit is not None]
+    if len(known) < len(limits):
+        return f"{told}; {len(limits) - len(known)} of them set no limit"
+    return f"{told}; the highest layer that any of them wants is {max(known)}"
 
 
 def _waiting(viewers: Mapping[str, ConsumerState]) -> str:

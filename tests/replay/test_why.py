@@ -19,6 +19,7 @@ from protocol.notices import (
     KeyFrameRequested,
     LayersChanged,
     ProducerActivityChanged,
+    ProducerDemandChanged,
     ProducerScore,
 )
 from replay.causes import story, tree_map
@@ -75,6 +76,24 @@ def test_layers_and_bandwidth_are_told_with_their_reason():
     assert told == (
         "The way to transport t_1 takes 700 kbit/s, as far as queues on the way let it; "
         "the next layers need 1600 kbit/s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"probes": 1}, "; a probe found no more room"),
+        ({"probes": 1, "probes_found": 1}, "; a probe found more room"),
+        ({"probes": 4}, "; 4 probes found no more room"),
+        ({"probes": 4, "probes_found": 1}, "; 1 of 4 probes found more room"),
+        ({"probes": 2, "probes_found": 2}, "; all of 2 probes found more room"),
+        ({"on_trial": True}, "; it was last full long ago: what was paused comes back on trial"),
+    ],
+)
+def test_what_probes_found_and_a_trial_are_told(more, said):
+    told = events.BandwidthChanged(bitrate_bps=94_000, limit="loss", **more)
+    assert sentence(envelope_of(told, actor="transport/t_1")) == (
+        f"The way to transport t_1 takes 94 kbit/s, for packets are lost{said}"
     )
 
 
@@ -310,10 +329,26 @@ def test_layers_are_told_with_their_grounds(tmp_path):
     assert ", from a keyframe on that had come 1.3 s before" in run.text("why", "lobby", begun)
 
 
+EMPTY = "a viewer has nothing to see, and "
+OLD = "the last one became old while people come or wait to climb"
+
+
 @pytest.mark.parametrize(
     ("causes", "said"),
     [
-        (("began",), " (a viewer has nothing to see, and nothing in the cache to begin with)"),
+        (("began",), f" ({EMPTY}nothing in the cache to begin with)"),
+        (
+            ("began", "clock", "aged"),
+            f" ({EMPTY}the last keyframe is too old to begin with, and {OLD})",
+        ),
+        (
+            ("began", "slow"),
+            f" ({EMPTY}to catch up from the last keyframe would take too long)",
+        ),
+        (
+            ("began", "full"),
+            f" ({EMPTY}its way was full: nothing of the past is sent into it)",
+        ),
         (("viewer", "lost"), " (a viewer asked for one, and packets of the publisher are missing)"),
         (("of the future",), ""),
     ],
@@ -428,6 +463,114 @@ def test_a_fall_for_want_of_bandwidth_is_told_with_the_estimate(tmp_path):
         told = run.json("why", "lobby", position)["grounds"]
         assert told.startswith(said), told
         assert told.endswith("no other video shares its transport")
+
+
+def test_an_estimate_is_told_with_the_one_before_and_with_who_uses_it(tmp_path):
+    session = call(viewers=1)
+    consumer, state = next(
+        (key.partition("/")[2], state)
+        for key, state in session.states.items()
+        if key.startswith("consumer/") and state.row.kind == "video"
+    )
+    transport = state.row.transport
+    session.to_consumer(
+        consumer, LayersChanged(consumer=consumer, spatial_layer=1, temporal_layer=None)
+    )
+    session.ask(SetPriority(peer=state.peer, consumer=consumer, priority=3))
+
+    def estimated(bitrate_bps):
+        session.at_ns += 5_000_000_000
+        told = BandwidthEstimated(transport=transport, bitrate_bps=bitrate_bps, limit="delay")
+        session.tell(transport_address(transport), told)
+        return session.position
+
+    uses = "of its videos priority 3 has layer 1; audio comes first (1)"
+    cases = {
+        estimated(900_000): uses,
+        estimated(300_000): f"it fell from 900 kbit/s 5.0 s before; {uses}",
+        estimated(1_200_000): f"it rose from 300 kbit/s 5.0 s before; {uses}",
+        estimated(1_200_000): f"it was told as 1200 kbit/s 5.0 s before; {uses}",
+    }
+    higher = LayersChanged(
+        consumer=consumer, spatial_layer=2, temporal_layer=None, reason="preferred"
+    )
+    session.to_consumer(consumer, higher)
+    cases[session.position] = (
+        "a keyframe of the higher layer 2 came; its viewer set no limit; the way to its viewer was "
+        "estimated at 1,200 kbit/s 0.0 s before, as far as queues on the way let it"
+    )
+    run = Commands(store(tmp_path / "data", session))
+    for position, said in cases.items():
+        assert run.json("why", "lobby", position)["grounds"] == said
+
+
+THIN = "as who catches up or has little bandwidth"
+
+
+def test_layers_within_the_one_that_is_sent_are_not_told_as_another_one(tmp_path):
+    session = call(viewers=1)
+    consumer = next(
+        key.partition("/")[2]
+        for key, state in session.states.items()
+        if key.startswith("consumer/") and state.row.kind == "video"
+    )
+    cases = {}
+    for temporal, said in (
+        (0, None),
+        (
+            2,
+            f"of layer 2 it had no more than temporal layer 0, {THIN}; its viewer set no limit",
+        ),
+        (1, "of layer 2 it had temporal layer 2; its viewer set no limit"),
+        (None, "within layer 2 its frame rate changed; its viewer set no limit"),
+    ):
+        told = LayersChanged(
+            consumer=consumer, spatial_layer=2, temporal_layer=temporal, reason="preferred"
+        )
+        session.to_consumer(consumer, told)
+        if said is not None:
+            cases[session.position] = said
+    run = Commands(store(tmp_path / "data", session))
+    for position, said in cases.items():
+        assert run.json("why", "lobby", position)["grounds"] == said
+
+
+def test_what_viewers_want_of_a_producer_is_told_with_its_demand(tmp_path):
+    session = call(viewers=3)
+    consumers = [
+        (key.partition("/")[2], state)
+        for key, state in session.states.items()
+        if key.startswith("consumer/") and state.row.kind == "video"
+    ]
+    producer = consumers[0][1].row.producer
+    cases = {}
+
+    def demanded(layer, said):
+        notice = ProducerDemandChanged(producer=producer, spatial_layer=layer)
+        steps = session.to_producer(producer, notice)
+        told = next(e for e in steps[0].events if isinstance(e, events.ProducerDemandNoted))
+        assert told.spatial_layer == layer
+        noted = [n for n, d in enumerate(session.drafts, 1) if d.type == "ProducerDemandNoted"]
+        cases[noted[-1]] = said
+
+    demanded(2, "3 of 3 who consume it have not paused it; 3 of them set no limit")
+    for consumer, state in consumers:
+        session.ask(
+            SetPreferredLayers(
+                peer=state.peer, consumer=consumer, spatial_layer=1, temporal_layer=None
+            )
+        )
+    session.ask(PauseConsumer(peer=consumers[0][1].peer, consumer=consumers[0][0]))
+    demanded(
+        1,
+        "2 of 3 who consume it have not paused it; the highest layer that any of them wants is 1",
+    )
+    for consumer, state in consumers[1:]:
+        session.ask(PauseConsumer(peer=state.peer, consumer=consumer))
+    demanded(None, "all who consume it (3) have paused it, for three seconds or more")
+    run = Commands(store(tmp_path / "data", session))
+    for position, said in cases.items():
+        assert run.json("why", "lobby", position)["grounds"] == said
 
 
 WAY = (

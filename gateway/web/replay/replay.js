@@ -360,8 +360,9 @@ function loadChartsSoon() {
     else if (view.lane && view.lane !== 'room') lanes.push(view.lane);
     const useful = lanes.filter((key) => /^(transport|producer|consumer)\//.test(key)).slice(0, 8);
     const nameOf = ({ lane, about }) => `${about || lane.split('/')[0]} ${shortId(lane.split('/')[1])}`;
+    const dividing = division.load(path, view.lane).catch(failed);
     await charts.load(path, view.session, useful, nameOf).catch(failed);
-    await division.load(path, view.lane).catch(failed);
+    await dividing;
     const chosen = view.lane && view.lane !== 'room' ? [view.lane] : [];
     media.begin = axis.begin;
     await media.load({ session: view.session, lanes: chosen, from: axis.from, to: axis.to }).catch(failed);

@@ -228,11 +228,24 @@ def test_ice_states_are_kept_with_their_address() -> None:
 
 def test_an_estimate_is_kept_in_the_log_and_changes_nothing() -> None:
     estimated = BandwidthEstimated(
-        transport="t1", bitrate_bps=700_000, limit="loss", wanted_bps=900_000
+        transport="t1",
+        bitrate_bps=700_000,
+        limit="loss",
+        wanted_bps=900_000,
+        probes=3,
+        probes_found=1,
+        on_trial=True,
     )
     before = given(TRANSPORT, OPENED)
     after = before.when(estimated).then(
-        events.BandwidthChanged(bitrate_bps=700_000, limit="loss", wanted_bps=900_000)
+        events.BandwidthChanged(
+            bitrate_bps=700_000,
+            limit="loss",
+            wanted_bps=900_000,
+            probes=3,
+            probes_found=1,
+            on_trial=True,
+        )
     )
     assert after.rows == (ROW,)
     assert after.deadlines == {}

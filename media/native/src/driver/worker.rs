@@ -23,10 +23,10 @@ const WAKE: Token = Token(1);
 /// Receive batches before orders and timers are looked at again.
 const BATCHES_MAX: usize = 8;
 
-/// Sends of one drain after which the socket is looked at for the first time, then at each
-/// doubling, and at last every so many: bursts come quickly or not at all.
-const LOOK_FIRST: u32 = 4;
-const LOOK_EVERY: u32 = 32;
+/// Sends of one drain between two looks at the socket: at first after one, then after twice as many
+/// each time, and at last after so many. Bursts come quickly or not at all, and a batch is sent in
+/// chunks that grow alike: what a look brings is in the next.
+const LOOK_EVERY_MAX: u32 = 32;
 
 /// Sends after which one drain takes no more in, for orders and timers have their turn after it.
 const LOOKS_END: u32 = 4096;
@@ -386,7 +386,7 @@ impl Drain {
         self.tell_siblings(engine, rings);
         let segments_max = self.outlet.segments_max();
         let mut patience = SEND_WAIT_MAX;
-        let (mut sent, mut look_at) = (0, LOOK_FIRST);
+        let (mut sent, mut look_at, mut next) = (0, 1, 2);
         while let Some(transmit) = engine.poll_transmit(segments_max) {
             let Transmit {
                 remote,
@@ -401,7 +401,8 @@ impl Drain {
             }
             sent += 1;
             if sent == look_at && sent < LOOKS_END {
-                look_at += sent.min(LOOK_EVERY);
+                look_at += next;
+                next = LOOK_EVERY_MAX.min(2 * next);
                 if !engine.wants_drain() {
                     look(engine, rings);
                 }

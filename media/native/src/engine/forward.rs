@@ -8,7 +8,8 @@
 //!
 //! Sound that comes while pictures of the same publisher are being sent does not wait until they are:
 //! it goes *along*, as the last and shorter packet of a viewer's run. It has a batch of its own, which is
-//! served when the pictures are done, to those who have not had it by then.
+//! served when the pictures are done, to those who have not had it by then. And pictures that come while
+//! their publisher's sound is being sent take the rest of it along.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -40,9 +41,11 @@ const DRAIN_AT: usize = 64;
 /// As much as is encrypted before it is sent: what lies in a core's cache still.
 const CHUNK_BYTES: usize = 96 * 1024;
 
-/// Viewers that are served before what they get is sent: few, so that a batch can grow for the
-/// others, and so many that what is prepared for all of them pays.
-pub(super) const CHUNK_VIEWERS: usize = 16;
+/// Viewers that are served before what they get is sent, at most: few, so that a batch can grow for
+/// the others, and so many that what is prepared for all of them pays. A batch begins with one and
+/// doubles: the packets of a frame come one by one, and who is served with the first alone has a
+/// send of its own for the rest.
+const CHUNK_VIEWERS_MAX: usize = 16;
 
 /// What a packet may grow by on its way out: extensions, RTX header, SRTP tag.
 pub(super) const GROWTH_BYTES_MAX: usize = 512;
@@ -77,6 +80,8 @@ pub(super) struct Batch {
     pub(super) place: usize,
     /// Consumers that have not got all of it.
     pub(super) remaining: usize,
+    /// Viewers that are served next, before what they get is sent.
+    pub(super) chunk: usize,
 }
 
 impl Batch {
@@ -137,6 +142,7 @@ impl Fanout {
             first: self.numbered,
             place: 0,
             remaining: 0,
+            chunk: 1,
         }
     }
 
@@ -277,8 +283,12 @@ fn fill(engine: &mut Engine, segments_max: usize) -> bool {
     };
     let mut along = fanout.along.take();
     if along.is_none() {
-        let key = sound_of(fanout, table, batch.key);
-        along = key.map(|key| fanout.begin(key));
+        if let Some(pictures) = pictures_of(fanout, table, batch.key) {
+            along = Some(std::mem::replace(&mut batch, fanout.begin(pictures)));
+        } else {
+            let key = sound_of(fanout, table, batch.key);
+            along = key.map(|key| fanout.begin(key));
+        }
     }
     for batch in std::iter::once(&mut batch).chain(&mut along) {
         if let Some(producer) = table.producers.get_mut(batch.key) {
@@ -287,6 +297,7 @@ fn fill(engine: &mut Engine, segments_max: usize) -> bool {
     }
     if batch.remaining > 0 {
         turns::serve(engine, &mut batch, along.as_ref(), segments_max);
+        batch.chunk = (2 * batch.chunk).min(CHUNK_VIEWERS_MAX);
     }
     let fanout = &mut engine.fanout;
     if batch.remaining > 0 {
@@ -308,6 +319,14 @@ fn sound_of(fanout: &Fanout, table: &Table, pictures: ProducerKey) -> Option<Pro
         let waiting = table.producers.get(key).filter(|one| !one.is_video());
         waiting.is_some_and(|one| one.row.transport == pictures.row.transport)
     })
+}
+
+/// The pictures that are next in line, if they are of the publisher whose sound this is.
+fn pictures_of(fanout: &Fanout, table: &Table, sound: ProducerKey) -> Option<ProducerKey> {
+    let sound = table.producers.get(sound).filter(|one| !one.is_video())?;
+    let next = *fanout.line.front()?;
+    let waiting = table.producers.get(next).filter(|one| one.is_video())?;
+    (waiting.row.transport == sound.row.transport).then_some(next)
 }
 
 /// Puts what waits of the producer into its batch, as far as others who wait allow.

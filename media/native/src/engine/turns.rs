@@ -6,7 +6,7 @@
 use super::arena::Arena;
 use super::consumer::Consumer;
 use super::descriptors::pictures;
-use super::forward::{Batch, CHUNK_VIEWERS, Fanout};
+use super::forward::{Batch, Fanout};
 use super::instant_start::Plan;
 use super::pacing::STEP_NS;
 use super::producer::Pending;
@@ -58,7 +58,7 @@ pub(super) fn serve(
     let mut plans = Plans::default();
     let mut served = 0;
     let packets_max = batch.packets.len() + along.as_ref().map_or(0, |(one, _)| one.packets.len());
-    while served < CHUNK_VIEWERS && batch.remaining > 0 {
+    while served < batch.chunk && batch.remaining > 0 {
         if desk.fanout.is_chunk() || !desk.fanout.has_room(2 * packets_max) {
             break;
         }

@@ -12,6 +12,10 @@ use crate::support::rows::{self, Direction, VIEWER_TRANSPORT_CC};
 
 const PICTURES: u32 = 5000;
 const SOUND: u32 = 6000;
+const OTHER_SOUND: u32 = 7000;
+
+/// Sends after which a chunk of viewers ends: 1, 2, 4 and 8 of them.
+const CHUNKS: usize = 15;
 
 /// The streams of the publisher.
 const VIDEO: usize = 0;
@@ -53,13 +57,37 @@ impl Hall {
         hall
     }
 
+    /// Another publisher, of sound alone, which so many viewers hear; its place among the peers.
+    fn add_other(&mut self, viewers: usize) -> usize {
+        let other = self.world.join("other", Direction::Send);
+        let row = rows::audio("s2", "other", 3333);
+        self.world.order(Order::SetProducer(row));
+        self.world.peers[other].add(Stream::audio(3333));
+        for viewer in 0..viewers {
+            let transport = format!("recv{viewer}");
+            let mut row = rows::listen(&format!("b{viewer}"), &transport, "s2", OTHER_SOUND);
+            row.header_extensions = rows::view("", "", "", 0).header_extensions;
+            self.world.order(Order::SetConsumer(row));
+        }
+        other
+    }
+
     /// A packet of the publisher comes in.
     fn take(&mut self, stream: usize, keyframe: bool, len: usize) {
         let publisher = &mut self.world.peers[0];
         let mut packet = publisher.next_packet_of(stream, keyframe, len);
-        let (now_ns, address) = (self.world.now_ns, publisher.address);
-        let engine = &mut self.world.engine;
-        engine.handle_datagram(now_ns, address, &mut packet);
+        self.take_in(0, &mut packet);
+    }
+
+    /// A packet of the first stream of another publisher comes in.
+    fn take_of(&mut self, publisher: usize, keyframe: bool, len: usize) {
+        let mut packet = self.world.peers[publisher].next_packet_of(0, keyframe, len);
+        self.take_in(publisher, &mut packet);
+    }
+
+    fn take_in(&mut self, publisher: usize, packet: &mut [u8]) {
+        let (now_ns, address) = (self.world.now_ns, self.world.peers[publisher].address);
+        self.world.engine.handle_datagram(now_ns, address, packet);
     }
 
     /// At most so many sends leave, and arrive; how many there were.
@@ -133,16 +161,60 @@ fn sound_that_comes_while_pictures_are_sent_goes_along_to_those_who_wait() {
     let mut hall = Hall::new(48);
     hall.take(VIDEO, false, 1_000);
     hall.take(VIDEO, false, 1_000);
-    assert_eq!(hall.send(16), 16);
+    assert_eq!(hall.send(CHUNKS), CHUNKS);
     hall.take(AUDIO, false, 90);
     hall.send(usize::MAX);
-    // Sixteen had their pictures before: they get it by itself, and last.
-    assert_eq!(hall.sends.len(), 48 + 16);
-    let (along, alone) = hall.sends[16..].split_at(32);
+    // So many had their pictures before: they get it by itself, and last.
+    assert_eq!(hall.sends.len(), 48 + CHUNKS);
+    let (along, alone) = hall.sends[CHUNKS..].split_at(48 - CHUNKS);
     let run = [PICTURES, PICTURES, SOUND];
     assert!(along.iter().all(|(_, ssrcs)| *ssrcs == run));
     assert!(alone.iter().all(|(_, ssrcs)| *ssrcs == [SOUND]));
     hall.assert_whole(3, 2);
+}
+
+#[test]
+fn pictures_that_come_while_sound_is_sent_take_the_rest_of_it_along() {
+    let mut hall = Hall::new(48);
+    hall.take(AUDIO, false, 90);
+    assert_eq!(hall.send(CHUNKS), CHUNKS);
+    hall.take(VIDEO, false, 1_000);
+    hall.take(VIDEO, false, 1_000);
+    hall.send(usize::MAX);
+    assert_eq!(hall.sends.len(), CHUNKS + 48);
+    let both = hall.sends.iter().filter(|(_, ssrcs)| ssrcs.len() == 3);
+    assert_eq!(both.count(), 48 - CHUNKS);
+    hall.assert_whole(3, 2);
+}
+
+#[test]
+fn pictures_do_not_overtake_who_waits_before_them() {
+    let mut hall = Hall::new(48);
+    let other = hall.add_other(48);
+    hall.take(AUDIO, false, 90);
+    hall.send(CHUNKS);
+    hall.take_of(other, false, 90);
+    hall.take(VIDEO, false, 1_000);
+    hall.send(usize::MAX);
+    let kinds: Vec<u32> = hall.sends.iter().map(|(_, ssrcs)| ssrcs[0]).collect();
+    assert!(kinds[..48].iter().all(|&ssrc| ssrc == SOUND));
+    assert!(kinds[48..96].iter().all(|&ssrc| ssrc == OTHER_SOUND));
+    assert!(kinds[96..].iter().all(|&ssrc| ssrc == PICTURES));
+    assert_eq!(kinds.len(), 3 * 48);
+}
+
+#[test]
+fn a_batch_begins_with_few_viewers_so_that_it_can_grow() {
+    let mut hall = Hall::new(48);
+    hall.take(VIDEO, false, 1_000);
+    // The rest of the frame comes while the first send is under way.
+    assert_eq!(hall.send(1), 1);
+    for _ in 0..5 {
+        hall.take(VIDEO, false, 1_000);
+    }
+    hall.send(usize::MAX);
+    assert_eq!(hall.sends.len(), 48 + 1);
+    hall.assert_whole(7, 1);
 }
 
 #[test]
@@ -169,26 +241,16 @@ fn who_has_no_pictures_gets_the_sound_in_its_turn() {
 #[test]
 fn sound_of_another_publisher_has_its_own_turn() {
     let mut hall = Hall::new(20);
-    let other = hall.world.join("other", Direction::Send);
-    let row = rows::audio("s2", "other", 3333);
-    hall.world.order(Order::SetProducer(row));
-    hall.world.peers[other].add(Stream::audio(3333));
-    for viewer in 0..20 {
-        let row = rows::listen(&format!("b{viewer}"), &format!("recv{viewer}"), "s2", 7000);
-        hall.world.order(Order::SetConsumer(row));
-    }
+    let other = hall.add_other(20);
     hall.take(VIDEO, false, 1_000);
-    let mut packet = hall.world.peers[other].next_packet_of(0, false, 90);
-    let (now_ns, address) = (hall.world.now_ns, hall.world.peers[other].address);
-    let engine = &mut hall.world.engine;
-    engine.handle_datagram(now_ns, address, &mut packet);
+    hall.take_of(other, false, 90);
     hall.send(usize::MAX);
     assert!(
         hall.sends[..20]
             .iter()
             .all(|(_, ssrcs)| *ssrcs == [PICTURES])
     );
-    assert!(hall.sends[20..].iter().all(|(_, ssrcs)| *ssrcs == [7000]));
+    assert!(hall.sends[20..].iter().all(|(_, ssrcs)| *ssrcs == [OTHER_SOUND]));
     assert_eq!(hall.sends.len(), 40);
 }
 
@@ -198,7 +260,7 @@ fn streams_that_end_while_they_are_sent_are_not_sent_on() {
         let mut hall = Hall::new(48);
         hall.take(VIDEO, false, 1_000);
         hall.take(AUDIO, false, 90);
-        hall.send(16);
+        hall.send(CHUNKS);
         let remove = Order::Remove(Remove {
             kind: EntryKind::Producer,
             id: gone.into(),
@@ -209,7 +271,7 @@ fn streams_that_end_while_they_are_sent_are_not_sent_on() {
         hall.sends.clear();
         hall.send(usize::MAX);
         let kept = if gone == "p" { SOUND } else { PICTURES };
-        assert_eq!(hall.sends.len(), 32, "without {gone}");
+        assert_eq!(hall.sends.len(), 48 - CHUNKS, "without {gone}");
         assert!(hall.sends.iter().all(|(_, ssrcs)| *ssrcs == [kept]));
     }
 }

@@ -126,8 +126,9 @@ impl SendHistory {
             }
             told.packets += u32::from(sent.fate == Fate::Unknown);
             sent.fate = Fate::Arrived;
-            let age_us = ((now_ns / 1000) as u32).wrapping_sub(sent.at_us);
-            let sent_ns = now_ns.saturating_sub(u64::from(age_us) * 1000);
+            // Who tells of a packet before it was sent has guessed its number.
+            let age_us = ((now_ns / 1000) as u32).wrapping_sub(sent.at_us) as i32;
+            let sent_ns = now_ns.saturating_sub(age_us.max(0) as u64 * 1000);
             told.round_trip_ns = Some(now_ns - sent_ns);
             each(Arrival {
                 sent_ns,

@@ -397,3 +397,18 @@ fn history_stays_small_for_a_small_stream_and_bounded_for_a_deaf_one() {
     }
     assert_eq!(seen, 1);
 }
+
+#[test]
+fn a_packet_that_was_told_before_it_was_sent_tells_no_round_trip_of_hours() {
+    let mut history = SendHistory::default();
+    history.record(7, 20 * MS, 1200, 0);
+    let mut out = Vec::new();
+    let mut recorder = ArrivalRecorder::new();
+    recorder.record(7, 5 * S);
+    recorder.write_feedback(1, 2, &mut out);
+    let Some(Ok(RtcpPacket::TransportFeedback(feedback))) = Compound::new(&out).next() else {
+        panic!("feedback was written");
+    };
+    let told = history.read(10 * MS, &feedback, |_| {});
+    assert_eq!((told.packets, told.round_trip_ns), (1, Some(0)));
+}

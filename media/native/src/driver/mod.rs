@@ -5,7 +5,8 @@
 //! feeds what came, and drains. It never waits for more to come, so batching
 //! adds no delay: a batch is what had piled up while the last one was worked on.
 //! While it sends, it looks at the socket now and then: the rest of a frame whose
-//! first packet is under way to a thousand viewers goes along to those who come later.
+//! first packet is under way to a thousand viewers goes along to those who come later, and reports of
+//! viewers wait until all is out.
 //!
 //! # Queues and their overflow
 //! - Orders: a channel of [`ORDER_BATCHES_MAX`] batches. The plane thread sends
@@ -13,12 +14,15 @@
 //!   sends meanwhile stays in its socket (backpressure).
 //! - Datagrams in: the socket's receive buffer; when it is full the kernel drops
 //!   the newest, and NACK recovers media.
+//! - Reports that came while it sent: 64 KiB ([`deferred`]); when it is full, they are handled, not
+//!   dropped.
 //! - Datagrams out: the socket's send buffer; when it is full, one drain waits
 //!   [`SEND_WAIT_MAX`] in all, then drops and counts what finds no room.
 //! - Records to other workers: a ring each way; what does not fit is lost if it
 //!   is a packet (counted), and told again if it is state. See [`rings`].
 //! - Notices: see [`notices::NoticeQueue`].
 
+pub mod deferred;
 pub mod notices;
 pub mod rings;
 pub mod socket;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll, Token, Waker};
 
+use super::deferred::Deferred;
 use super::notices::NoticeQueue;
 use super::rings::Rings;
 use super::socket::{Inlet, Outlet, Sent, UdpSocket};
@@ -165,6 +166,7 @@ impl Worker {
             engine: Engine::new(config),
             inlet,
             rings,
+            deferred: Deferred::default(),
             drain: Drain {
                 clock,
                 outlet,
@@ -241,6 +243,7 @@ struct Shell {
     engine: Engine,
     inlet: Inlet,
     rings: Rings,
+    deferred: Deferred,
     drain: Drain,
     clock: Clock,
     poll: Poll,
@@ -337,12 +340,14 @@ impl Shell {
         more
     }
 
-    /// Drains the engine, with a look at what comes meanwhile: it may go along with what is sent.
+    /// Drains the engine, with a look at what comes meanwhile: it may go along with what is sent, and
+    /// reports are handled after it.
     fn drain(&mut self) {
         let Self {
             engine,
             inlet,
             rings,
+            deferred,
             drain,
             clock,
             ..
@@ -350,9 +355,23 @@ impl Shell {
         drain.drain(engine, rings, |engine, rings| {
             let now_ns = clock.now_ns();
             // Edges are not lost: the loop reads until a receive says that it would block.
-            inlet.receive(|remote, datagram| engine.handle_datagram(now_ns, remote, datagram));
+            inlet.receive(|remote, datagram| {
+                if !Deferred::can_wait(datagram) {
+                    return engine.handle_datagram(now_ns, remote, datagram);
+                }
+                if !deferred.has_room(datagram) {
+                    deferred
+                        .give(|at_ns, from, earlier| engine.handle_datagram(at_ns, from, earlier));
+                }
+                deferred.keep(now_ns, remote, datagram);
+            });
             rings.receive(|from, record| engine.handle_sibling(now_ns, from, record));
         });
+        if !deferred.is_empty() {
+            deferred
+                .give(|at_ns, remote, datagram| engine.handle_datagram(at_ns, remote, datagram));
+            drain.drain(engine, rings, |_, _| {});
+        }
     }
 
     fn take_commands(&mut self) -> bool {

@@ -227,7 +227,8 @@ impl Engine {
         apply::apply(self, now_ns, order)
     }
 
-    /// Takes a datagram. `data` may be overwritten.
+    /// Takes a datagram that came at `now_ns`, which may be a little before what was handled last: it
+    /// waited its turn. `data` may be overwritten.
     ///
     /// Whatever it is: it changes the tables if it is authentic, and is counted otherwise.
     pub fn handle_datagram(&mut self, now_ns: u64, remote: SocketAddr, data: &mut [u8]) {

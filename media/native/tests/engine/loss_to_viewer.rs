@@ -5,7 +5,7 @@ use _native::rtcp::ReportBlock;
 use _native::wire::orders::Order;
 
 use crate::forwarding::{room, room_with, viewer};
-use crate::support::peer::{Received, source_of};
+use crate::support::peer::{Control, Peer, Received, source_of};
 use crate::support::rows::{self, Direction};
 use crate::support::{MS, World};
 
@@ -141,13 +141,7 @@ fn a_viewers_report_shows_in_its_statistics() {
     world.publish(0, 0, true);
     world.advance(1_000 * MS);
     world.publish(0, 0, false);
-    let last_sr = viewer(&world, 0).rtcp.iter().find_map(|one| match one {
-        crate::support::peer::Control::SenderReport(5000, info) => {
-            Some((info.ntp_timestamp >> 16) as u32)
-        }
-        _ => None,
-    });
-    let last_sr = last_sr.expect("a sender report came within a second");
+    let last_sr = sender_report_of(viewer(&world, 0));
     world.advance(40 * MS);
     let report = world.peers[1].receiver_report(ReportBlock {
         ssrc: 5000,
@@ -166,4 +160,34 @@ fn a_viewers_report_shows_in_its_statistics() {
     let round_trip_ms = stream.round_trip_time_ms.expect("measured");
     assert!((40.0..1_100.0).contains(&round_trip_ms), "{round_trip_ms}");
     assert_eq!(source_of(viewer(&world, 0).media(5000)[1]), 1001);
+}
+
+#[test]
+fn a_report_that_waited_its_turn_counts_from_when_it_came() {
+    let measured = |waited_ns: u64| {
+        let mut world = room(1);
+        world.publish(0, 0, true);
+        world.advance(1_000 * MS);
+        let last_sr = sender_report_of(viewer(&world, 0));
+        world.advance(40 * MS);
+        let mut report = world.peers[1].receiver_report(ReportBlock {
+            ssrc: 5000,
+            last_sr,
+            ..ReportBlock::default()
+        });
+        let (came_ns, address) = (world.now_ns, world.peers[1].address);
+        world.advance(waited_ns);
+        world.engine.handle_datagram(came_ns, address, &mut report);
+        world.stream("c0", 0).round_trip_time_ms.expect("measured")
+    };
+    assert!((measured(0) - measured(15 * MS)).abs() < f64::EPSILON);
+}
+
+/// The middle of the NTP timestamp of the last sender report that came.
+fn sender_report_of(viewer: &Peer) -> u32 {
+    let last = viewer.rtcp.iter().find_map(|one| match one {
+        Control::SenderReport(5000, info) => Some((info.ntp_timestamp >> 16) as u32),
+        _ => None,
+    });
+    last.expect("a sender report came within a second")
 }

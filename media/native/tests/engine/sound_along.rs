@@ -250,7 +250,11 @@ fn sound_of_another_publisher_has_its_own_turn() {
             .iter()
             .all(|(_, ssrcs)| *ssrcs == [PICTURES])
     );
-    assert!(hall.sends[20..].iter().all(|(_, ssrcs)| *ssrcs == [OTHER_SOUND]));
+    assert!(
+        hall.sends[20..]
+            .iter()
+            .all(|(_, ssrcs)| *ssrcs == [OTHER_SOUND])
+    );
     assert_eq!(hall.sends.len(), 40);
 }
 

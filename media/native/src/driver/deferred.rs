@@ -1,0 +1,118 @@
+//! Reports that came while packets were being sent: they can wait until those are out.
+//!
+//! While a burst goes out to a thousand viewers some hundred and fifty reports of viewers come in, and to
+//! handle them takes a millisecond, by which all who are still to be sent to would wait longer.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use crate::demux::{DatagramKind, classify};
+
+/// Bytes that wait at most, and datagrams.
+const BYTES_MAX: usize = 64 * 1024;
+const DATAGRAMS_MAX: usize = 512;
+
+/// A datagram that waits.
+#[derive(Clone, Debug)]
+struct Entry {
+    arrived_ns: u64,
+    remote: SocketAddr,
+    place: Range<usize>,
+}
+
+/// Datagrams of RTCP in the order they came, bounded.
+#[derive(Debug, Default)]
+pub struct Deferred {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl Deferred {
+    /// Whether a datagram can wait.
+    pub fn can_wait(datagram: &[u8]) -> bool {
+        classify(datagram) == DatagramKind::Rtcp
+    }
+
+    /// Whether there is room for it. An empty buffer takes any datagram.
+    pub fn has_room(&self, datagram: &[u8]) -> bool {
+        self.is_empty()
+            || self.entries.len() < DATAGRAMS_MAX && self.bytes.len() + datagram.len() <= BYTES_MAX
+    }
+
+    /// Keeps a datagram that came at `now_ns` (monotonic, in ns).
+    pub fn keep(&mut self, now_ns: u64, remote: SocketAddr, datagram: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(datagram);
+        self.entries.push(Entry {
+            arrived_ns: now_ns,
+            remote,
+            place: start..self.bytes.len(),
+        });
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Hands over what waited, with when it came (monotonic, in ns), and forgets it.
+    pub fn give(&mut self, mut take: impl FnMut(u64, SocketAddr, &mut [u8])) {
+        for entry in self.entries.drain(..) {
+            take(entry.arrived_ns, entry.remote, &mut self.bytes[entry.place]);
+        }
+        self.bytes.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPORT: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 1];
+
+    fn remote(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn reports_can_wait_and_nothing_else() {
+        assert!(Deferred::can_wait(&REPORT));
+        for at_once in [&[0x80, 96, 0, 1][..], &[22, 254, 253], &[0, 1, 0, 0], &[]] {
+            assert!(!Deferred::can_wait(at_once));
+        }
+    }
+
+    #[test]
+    fn what_waits_is_given_once_in_order_and_with_its_time() {
+        let mut deferred = Deferred::default();
+        deferred.keep(5, remote(1), &REPORT);
+        deferred.keep(7, remote(3), &REPORT[..4]);
+        assert!(!deferred.is_empty());
+        let mut given = Vec::new();
+        deferred
+            .give(|at_ns, remote, datagram| given.push((at_ns, remote.port(), datagram.to_vec())));
+        assert_eq!(
+            given,
+            [(5, 1, REPORT.to_vec()), (7, 3, REPORT[..4].to_vec())]
+        );
+        assert!(deferred.is_empty());
+        deferred.give(|_, _, _| panic!("given twice"));
+    }
+
+    #[test]
+    fn what_waits_is_bounded_by_number_and_by_size() {
+        let mut large = [0; 1400];
+        large[..8].copy_from_slice(&REPORT);
+        for (datagram, most) in [(&REPORT[..], DATAGRAMS_MAX), (&large, BYTES_MAX / 1400)] {
+            let mut deferred = Deferred::default();
+            let mut kept = 0;
+            while deferred.has_room(datagram) {
+                deferred.keep(1, remote(1), datagram);
+                kept += 1;
+            }
+            assert_eq!(kept, most);
+            deferred.give(|_, _, _| {});
+            assert!(deferred.has_room(&[0x80; 2 * BYTES_MAX]));
+        }
+    }
+}

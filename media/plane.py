@@ -26,8 +26,8 @@ from protocol.orders import PLANE_PROTOCOL
 
 GRACE_MS = 30_000
 """How long a plane waits for its first controller, in ms."""
-NICENESS = -5
-"""Where it is allowed: three times a usual process's share of a core that both want."""
+NICENESS = -10
+"""Where it is allowed: nine times a usual process's share of a core that both want."""
 
 
 def port_range(text: str) -> tuple[int, int]:

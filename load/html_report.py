@@ -15,11 +15,13 @@ from load.thresholds import Verdict
 WIDTH, HEIGHT = 480, 180
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 8, 20, 22
 _SLOTS = 32
-_COLORS = ("#2b6cb0", "#c05621", "#2f855a")
+_COLORS = ("var(--first)", "var(--second)", "var(--third)")
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1a202c; --paper: #fff; --faint: #8a94a6; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e2e8f0; --paper: #14181f; } }
+:root { color-scheme: light dark; --ink: #1a202c; --paper: #fff; --faint: #667085;
+  --first: #2b6cb0; --second: #c05621; --third: #2f855a; --bad: #c53030; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e2e8f0; --paper: #14181f; --faint: #8a94a6;
+  --first: #63b3ed; --second: #f6ad55; --third: #68d391; --bad: #fc8181; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 1320px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1rem; margin: 0; }
@@ -29,7 +31,10 @@ h1 { font-size: 1.4rem; } h2 { font-size: 1rem; margin: 0; }
 svg { width: 100%; height: auto; } text { fill: var(--faint); font-size: 13px; }
 line { stroke: var(--faint); stroke-width: .5; } polyline { fill: none; stroke-width: 1.6; }
 .steady { fill: var(--faint); opacity: .12; }
-pre { white-space: pre-wrap; } .warning { color: #c05621; } .failed { color: #c53030; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+pre span { display: block; min-height: 1lh; padding-left: 14ch; text-indent: -14ch; }
+.warning { color: var(--second); } .failed { color: var(--bad); }
+@media (max-width: 600px) { pre { font-size: 12px; } h1 { font-size: 1.1rem; } }
 .key { font-size: .85rem; color: var(--faint); }
 """
 
@@ -105,7 +110,7 @@ def page(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
                 if one.failed
             ),
             f'<div class="tiles">{_tiles(report)}</div>',
-            f"<pre>{html.escape(summary(report, tuple(verdicts)))}</pre>",
+            f"<pre>{_rows(summary(report, tuple(verdicts)))}</pre>",
             '<p class="key">Shaded: the steady time, in which all viewers were there.</p>'
             if report.timeline
             else "",
@@ -116,6 +121,11 @@ def page(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
             "</body></html>\n",
         ]
     )
+
+
+def _rows(text: str) -> str:
+    """Lines; the rest of one that is too long for a screen stands beneath what it says."""
+    return "".join(f"<span>{html.escape(line)}</span>" for line in text.split("\n"))
 
 
 def _tiles(report: Report) -> str:
@@ -157,7 +167,7 @@ def _figure(plot: Plot, timeline: Sequence[Second], steady: tuple[float, float])
     for (_, points), color in zip(series, _COLORS, strict=False):
         for run in _runs(points):
             path = " ".join(f"{_x((x - began_s) / span_s):.1f},{_y(y / top):.1f}" for x, y in run)
-            lines.append(f'<polyline points="{path}" stroke="{color}"/>')
+            lines.append(f'<polyline points="{path}" style="stroke:{color}"/>')
     key = " · ".join(
         f'<span style="color:{color}">{html.escape(name)}</span>'
         for (name, _), color in zip(series, _COLORS, strict=False)
@@ -200,7 +210,7 @@ def _bars(title: str, unit: str, counts: Sequence[int], ends: tuple[str, str], k
     bars = [
         f'<rect x="{_LEFT + slot * width:.1f}" y="{_y(count / top):.1f}"'
         f' width="{max(0.5, width - 1):.1f}" height="{_y(0) - _y(count / top):.1f}"'
-        f' fill="{_COLORS[0]}"/>'
+        f' style="fill:{_COLORS[0]}"/>'
         for slot, count in enumerate(counts)
         if count
     ]

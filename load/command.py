@@ -27,6 +27,7 @@ from load.report import Report, report_of
 from load.running import EXIT_STOPPED, run
 from load.text import summary
 from load.thresholds import METRICS, Threshold, judge
+from load.tokens import SECRET_BYTES_MIN
 
 EXIT_THRESHOLD = 3
 
@@ -79,6 +80,8 @@ def load(
     if options.token is not None and options.secret is not None:
         # An environment for both is common: the token says more exactly what is wanted.
         options = msgspec.structs.replace(options, secret=None)
+    if options.secret is not None and len(options.secret.encode()) < SECRET_BYTES_MIN:
+        raise click.UsageError(f"--secret is shorter than {SECRET_BYTES_MIN} bytes: no server's is")
     show_progress = not quiet and sys.stderr.isatty()
     try:
         ensure_files(options)

@@ -257,6 +257,12 @@ def reason_of(error: BaseException, url: str) -> str:
             return f"the server does not route {error}"
         case HandshakeRefused():
             return f"{garbage}: {error}"
+        case ssl.SSLCertVerificationError():
+            # A ValueError as well, as its class has it.
+            return (
+                f"the certificate of {url} is not trusted: {error.verify_message.rstrip('.')};"
+                " SSL_CERT_FILE may name a file of others that are"
+            )
         case trio.TooSlowError():
             return f"no answer from {url} in time"
         case (

@@ -10,6 +10,8 @@ import jwt
 from load.options import LoadOptions
 
 LIFETIME_S = 24 * 3600
+SECRET_BYTES_MIN = 32
+"""As servers want it of theirs (RFC 7518, 3.2)."""
 
 
 def token_source(options: LoadOptions) -> Callable[[str], str | None]:

@@ -17,6 +17,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
 
 from gateway import cli
+from tests.support.certificate import make_certificate
 from tests.support.ports import free_port
 from tests.support.serving import COMMAND, ROOT, Server, reprise
 from tests.support.waiting import wait_until
@@ -154,6 +155,7 @@ def test_standard_output_that_takes_nothing_is_told_in_one_line(
         (["localhost:1", "--fail-if=loss>3ms"], ["not measured in 'ms'"]),
         (["localhost:1", "--codec=none", "--no-audio"], ["nothing to publish"]),
         (["localhost:1", "--rooms=2", "--token=x"], ["--secret"]),
+        (["localhost:1", "--secret=short"], ["--secret", "32 bytes"]),
     ],
 )
 def test_wrong_usage_is_said_in_one_line(
@@ -163,6 +165,23 @@ def test_wrong_usage_is_said_in_one_line(
     told = capsys.readouterr()
     done = subprocess.CompletedProcess(arguments, code, told.out, told.err)
     assert_one_line(done, *words, code=2)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told_in_one_line(tmp_path: Path) -> None:
+    cert, key = make_certificate(tmp_path)
+    tls = (f"--tls-cert={cert}", f"--tls-key={key}")
+    server = Server(tmp_path / "data", tmp_path / "logs", options=tls)
+    url = server.signaling_url.replace("ws", "wss", 1)
+    try:
+        server.start(wait=False)
+        wait_until("it listens", lambda: b'"serving"' in server.log_path.read_bytes(), 30.0)
+        assert_one_line(reprise("load", url, *SHORT), f"certificate of {url}", "self-signed")
+        options = (*SHORT, "--join-timeout=15s")
+        done = reprise("load", url, *options, env={"SSL_CERT_FILE": str(cert)})
+        assert done.returncode == 0, done.stderr
+        server.stop()
+    finally:
+        server.close()
 
 
 WELCOME = {"event": "welcome", "position": 0, "data": {"server": "odd", "version": "1"}}

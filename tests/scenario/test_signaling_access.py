@@ -1,16 +1,10 @@
 """Who may come in: pages by their origin, peers by their token, and over TLS where it is set."""
 
-import ipaddress
 import ssl
 import time
-from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from gateway import tokens
 from gateway.keys import Secret
@@ -18,6 +12,7 @@ from gateway.premises import load_tls
 from protocol.commands import Rights
 from protocol.signaling import CloseCode
 from tests.scenario.signaling_bench import read_all, signaling
+from tests.support.certificate import make_certificate
 
 SECRET = Secret("a secret of at least thirty-two bytes")
 
@@ -110,34 +105,6 @@ async def test_allowed_origins_replace_the_rule():
             assert (await bad.wait_closed())[0] == CloseCode.ORIGIN_REFUSED
     async with signaling(allowed_origins=["*"]) as bench:
         await (await bench.connect(headers=[(b"Origin", b"http://evil.example")])).join()
-
-
-def make_certificate(directory):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_path, key_path = directory / "cert.pem", directory / "key.pem"
-    certificate_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return certificate_path, key_path
 
 
 async def test_signaling_speaks_tls(tmp_path):

@@ -8,10 +8,11 @@ use _native::wire::orders::{
     ConsumerExtension, ExtensionName, HeaderExtension, Order, SetConsumer,
 };
 
+use crate::both_starts::BOTH;
 use crate::forwarding::viewer;
 use crate::support::peer::{Received, Stream, assert_contiguous};
 use crate::support::rows::{self, Direction};
-use crate::support::{BOTH, MS, World};
+use crate::support::{MS, World};
 
 /// The publisher's id of the extension, and the viewers'.
 const DESCRIPTOR: u8 = 12;

@@ -4,10 +4,11 @@ use _native::codec::vp8;
 use _native::codec::vp9::Descriptor;
 use _native::wire::orders::{Order, SetConsumer};
 
+use crate::both_starts::{BOTH, PICTURES_OLD};
 use crate::forwarding::{room, viewer};
 use crate::support::peer::{Received, Stream, assert_contiguous};
 use crate::support::rows::{self, Direction};
-use crate::support::{BOTH, MS, PICTURES_OLD, World};
+use crate::support::{MS, World};
 
 /// A VP9 publisher of three spatial layers in one stream, and one viewer.
 struct Svc {

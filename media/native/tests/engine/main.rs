@@ -3,6 +3,7 @@
 mod support;
 
 mod activity_and_reports;
+mod both_starts;
 mod bounds;
 mod demand;
 mod demultiplexing;

@@ -4,10 +4,11 @@ use _native::codec::vp8::Descriptor;
 use _native::wire::notices::Notice;
 use _native::wire::orders::{Order, SetConsumer};
 
+use crate::both_starts::{BOTH, PICTURES_OLD};
 use crate::forwarding::viewer;
 use crate::support::peer::{Received, Stream, assert_contiguous};
 use crate::support::rows::{self, Direction};
-use crate::support::{BOTH, MS, PICTURES_OLD, S, World};
+use crate::support::{MS, S, World};
 
 const LOW: usize = 0;
 const HIGH: usize = 1;

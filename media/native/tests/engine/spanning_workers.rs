@@ -5,10 +5,11 @@ use _native::rtcp;
 use _native::wire::notices::Notice;
 use _native::wire::orders::{EntryKind, Order, SetConsumer, SetProducer};
 
+use crate::both_starts::BOTH;
 use crate::support::peer::{Control, Stream, assert_contiguous, source_of};
 use crate::support::rows::{self, Direction};
 use crate::support::span::Span;
-use crate::support::{BOTH, MS, Peer, S, World, without_instant_start};
+use crate::support::{MS, Peer, S, World, without_instant_start};
 
 fn video() -> SetProducer {
     rows::video("p", "send", &[(None, Some(1111))])

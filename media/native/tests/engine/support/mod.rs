@@ -22,14 +22,6 @@ pub(crate) use peer::Peer;
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const S: u64 = 1_000 * MS;
 
-/// With instant start, and without.
-#[allow(dead_code)] // Used by one of the two suites.
-pub(crate) const BOTH: [bool; 2] = [true, false];
-
-/// So many pictures at 30 a second after a keyframe, a publisher is asked for the next one at once.
-#[allow(dead_code)]
-pub(crate) const PICTURES_OLD: usize = 125;
-
 /// Segments a transmit may have: as with GSO.
 const SEGMENTS_MAX: usize = 64;
 

@@ -311,7 +311,7 @@ impl Client {
     }
 
     fn handle_rtcp(&mut self, now_ns: u64, unix_ns: u64, data: &[u8], shared: &mut Shared) {
-        let Some((inbound, outbound)) = &mut self.srtp else {
+        let Some((inbound, _)) = &mut self.srtp else {
             self.counts.early_packets += 1;
             return;
         };
@@ -319,7 +319,8 @@ impl Client {
             self.counts.undecryptable += 1;
             return;
         };
-        for packet in Compound::new(&shared.clear[..len]).flatten() {
+        let clear = std::mem::take(&mut shared.clear);
+        for packet in Compound::new(&clear[..len]).flatten() {
             match packet {
                 RtcpPacket::SenderReport { ssrc, info, .. } => {
                     for receiver in &mut self.receivers {
@@ -331,20 +332,11 @@ impl Client {
                 RtcpPacket::Nack {
                     media_ssrc, lost, ..
                 } => {
-                    let mut context = SendContext {
-                        srtp: outbound,
-                        transport_cc: &mut self.transport_cc,
-                        outbox: &mut shared.outbox,
-                        client: self.id,
-                        origin: shared.origin,
-                        now_ns,
-                        unix_ns,
-                    };
-                    for sender in &mut self.senders {
+                    self.with_senders(now_ns, unix_ns, shared, |sender, context| {
                         if sender.parameters().ssrc == media_ssrc {
-                            sender.handle_nack(lost, &mut context);
+                            sender.handle_nack(lost, context);
                         }
-                    }
+                    });
                 }
                 RtcpPacket::PictureLossIndication { media_ssrc, .. } => {
                     ask_for_keyframe(&mut self.senders, media_ssrc);
@@ -356,6 +348,7 @@ impl Client {
                 _ => {}
             }
         }
+        shared.clear = clear;
     }
 
     /// Does what is due.
@@ -367,7 +360,7 @@ impl Client {
             shared.outbox.push(self.id, &shared.buffer);
         }
         self.tell(change, shared);
-        self.send_frames(now_ns, unix_ns, shared);
+        self.with_senders(now_ns, unix_ns, shared, SendStream::handle_timeout);
         if self.srtp.is_some() {
             self.ask(now_ns, shared);
             self.send_feedback(now_ns, shared);
@@ -378,7 +371,14 @@ impl Client {
         }
     }
 
-    fn send_frames(&mut self, now_ns: u64, unix_ns: u64, shared: &mut Shared) {
+    /// Has each stream that is published send something, once there are keys.
+    fn with_senders(
+        &mut self,
+        now_ns: u64,
+        unix_ns: u64,
+        shared: &mut Shared,
+        mut send: impl FnMut(&mut SendStream, &mut SendContext<'_>),
+    ) {
         let Some((_, outbound)) = &mut self.srtp else {
             return;
         };
@@ -392,7 +392,7 @@ impl Client {
             unix_ns,
         };
         for sender in &mut self.senders {
-            sender.handle_timeout(&mut context);
+            send(sender, &mut context);
         }
     }
 

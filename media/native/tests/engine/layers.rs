@@ -1,111 +1,48 @@
 //! Layers inside of one stream: spatial ones of VP9, temporal ones of VP8.
 
 use _native::codec::vp8;
-use _native::codec::vp9::Descriptor;
-use _native::wire::orders::{Order, SetConsumer};
+use _native::wire::orders::Order;
 
 use crate::both_starts::{BOTH, PICTURES_OLD};
 use crate::forwarding::{room, viewer};
-use crate::support::peer::{Received, Stream, assert_contiguous};
-use crate::support::rows::{self, Direction};
+use crate::support::peer::{Received, assert_contiguous};
+use crate::support::rows;
 use crate::support::{MS, World};
+use crate::svc_publisher::{Svc, frame_of};
 
-/// A VP9 publisher of three spatial layers in one stream, and one viewer.
-struct Svc {
-    world: World,
-    picture_id: u16,
+/// A publisher of layers, and one viewer who wants all.
+fn watched(mode: &str, instant: bool) -> Svc {
+    let mut svc = Svc::new(World::of(instant), mode);
+    svc.bytes = 0;
+    svc.join(0, None);
+    svc
 }
 
-impl Svc {
-    fn new(mode: &str, instant: bool) -> Self {
-        let mut world = World::of(instant);
-        let publisher = world.join("send", Direction::Send);
-        let mut row = rows::video("p", "send", &[(None, Some(1111))]);
-        row.codecs[0].mime_type = "video/VP9".into();
-        row.encodings[0].scalability_mode = Some(mode.into());
-        world.order(Order::SetProducer(row));
-        let mut stream = Stream::video(1111);
-        (stream.step, stream.picture) = (0, None);
-        world.peers[publisher].add(stream);
-        world.join("recv0", Direction::Recv);
-        let mut svc = Self {
-            world,
-            picture_id: 70,
-        };
-        svc.want(None);
-        svc
-    }
-
-    fn want(&mut self, spatial_layer: Option<u32>) {
-        let mut row = SetConsumer {
-            spatial_layer,
-            ..rows::view("c0", "recv0", "p", 5000)
-        };
-        row.codecs[0].mime_type = "video/VP9".into();
-        self.world.order(Order::SetConsumer(row));
-    }
-
-    /// One picture of three frames, a packet each; the spatial layers that the viewer got of it.
-    fn picture(&mut self, key: bool) -> Vec<(u8, bool)> {
-        let before = viewer(&self.world, 0).media(5000).len();
-        for layer in 0..3u8 {
-            let predicted = if key { 0 } else { 0x40 };
-            let id = (self.picture_id | 0x8000).to_be_bytes();
-            let upper = u8::from(layer > 0 && key);
-            let payload = [
-                0xac | predicted,
-                id[0],
-                id[1],
-                layer << 1 | upper,
-                9,
-                1,
-                2,
-                3,
-            ];
-            self.world.peers[0].streams[0].marker = layer == 2;
-            let datagram = self.world.peers[0].packet_with(0, &payload);
-            self.world.send(0, datagram);
-        }
-        self.picture_id += 1;
-        self.world.peers[0].streams[0].timestamp += 3_000;
-        self.world.advance(33 * MS);
-        let seen = &viewer(&self.world, 0).media(5000)[before..];
-        seen.iter().map(|one| (layer(one), one.marker)).collect()
-    }
-
-    /// So many that a keyframe is asked for at once.
-    fn old_pictures(&mut self) {
-        for _ in 0..PICTURES_OLD {
-            self.picture(false);
-        }
-    }
-
-    fn asked(&self) -> usize {
-        self.world.peers[0].plis(1111)
-    }
-}
-
-fn layer(received: &Received) -> u8 {
-    let descriptor = Descriptor::parse(&received.payload).expect("VP9");
-    descriptor.layers.expect("has layers").spatial_layer
+/// Sends a picture; the spatial layers that the viewer got of it.
+fn picture(svc: &mut Svc, key: bool) -> Vec<(u8, bool)> {
+    let before = viewer(&svc.world, 0).media(5000).len();
+    svc.pictures(1, key);
+    let seen = &viewer(&svc.world, 0).media(5000)[before..];
+    let told = seen.iter().map(|one| (frame_of(one).1, one.marker));
+    told.collect()
 }
 
 #[test]
 fn full_svc_goes_down_at_once_and_up_with_a_keyframe() {
     for instant in BOTH {
-        let mut svc = Svc::new("L3T1", instant);
+        let mut svc = watched("L3T1", instant);
         let all = [(0, false), (1, false), (2, true)];
-        assert_eq!(svc.picture(true), all);
-        assert_eq!(svc.picture(false), all);
+        assert_eq!(picture(&mut svc, true), all);
+        assert_eq!(picture(&mut svc, false), all);
         let asked = svc.asked();
-        svc.want(Some(1));
-        assert_eq!(svc.picture(false), [(0, false), (1, true)]);
+        svc.want(0, Some(1));
+        assert_eq!(picture(&mut svc, false), [(0, false), (1, true)]);
         assert_eq!(svc.asked(), asked, "down needs no keyframe");
-        svc.old_pictures();
-        svc.want(None);
+        svc.pictures(PICTURES_OLD, false);
+        svc.want(0, None);
         assert_eq!(svc.asked(), asked + 1);
-        assert_eq!(svc.picture(false), [(0, false), (1, true)]);
-        assert_eq!(svc.picture(true), all);
+        assert_eq!(picture(&mut svc, false), [(0, false), (1, true)]);
+        assert_eq!(picture(&mut svc, true), all);
         assert_contiguous(&viewer(&svc.world, 0).sequence_numbers(5000));
     }
 }
@@ -113,16 +50,16 @@ fn full_svc_goes_down_at_once_and_up_with_a_keyframe() {
 #[test]
 fn k_svc_sends_one_layer_between_keyframes_and_changes_with_them() {
     for instant in BOTH {
-        let mut svc = Svc::new("L3T1_KEY", instant);
-        assert_eq!(svc.picture(true), [(0, false), (1, false), (2, true)]);
-        assert_eq!(svc.picture(false), [(2, true)]);
-        svc.old_pictures();
+        let mut svc = watched("L3T1_KEY", instant);
+        assert_eq!(picture(&mut svc, true), [(0, false), (1, false), (2, true)]);
+        assert_eq!(picture(&mut svc, false), [(2, true)]);
+        svc.pictures(PICTURES_OLD, false);
         let asked = svc.asked();
-        svc.want(Some(0));
+        svc.want(0, Some(0));
         assert_eq!(svc.asked(), asked + 1, "down needs a keyframe");
-        assert_eq!(svc.picture(false), [(2, true)]);
-        assert_eq!(svc.picture(true), [(0, true)]);
-        assert_eq!(svc.picture(false), [(0, true)]);
+        assert_eq!(picture(&mut svc, false), [(2, true)]);
+        assert_eq!(picture(&mut svc, true), [(0, true)]);
+        assert_eq!(picture(&mut svc, false), [(0, true)]);
         assert_contiguous(&viewer(&svc.world, 0).sequence_numbers(5000));
     }
 }
@@ -130,10 +67,10 @@ fn k_svc_sends_one_layer_between_keyframes_and_changes_with_them() {
 #[test]
 fn a_retransmission_bears_the_marker_that_was_set_for_the_viewer() {
     for instant in BOTH {
-        let mut svc = Svc::new("L3T1", instant);
-        svc.want(Some(0));
-        assert_eq!(svc.picture(true), [(0, true)]);
-        assert_eq!(svc.picture(false), [(0, true)]);
+        let mut svc = watched("L3T1", instant);
+        svc.want(0, Some(0));
+        assert_eq!(picture(&mut svc, true), [(0, true)]);
+        assert_eq!(picture(&mut svc, false), [(0, true)]);
         let numbers = viewer(&svc.world, 0).sequence_numbers(5000);
         let nack = svc.world.peers[1].nack(5000, &numbers);
         svc.world.send(1, nack);

@@ -102,6 +102,14 @@ pub(crate) fn video(
     }
 }
 
+/// A video producer of one stream of VP9 with layers inside.
+pub(crate) fn svc(id: &str, transport: &str, ssrc: u32, mode: &str) -> SetProducer {
+    let mut row = video(id, transport, &[(None, Some(ssrc))]);
+    row.codecs[0].mime_type = "video/VP9".into();
+    row.encodings[0].scalability_mode = Some(mode.into());
+    row
+}
+
 /// An audio producer.
 pub(crate) fn audio(id: &str, transport: &str, ssrc: u32) -> SetProducer {
     SetProducer {
@@ -168,6 +176,13 @@ pub(crate) fn view(id: &str, transport: &str, producer: &str, ssrc: u32) -> SetC
         temporal_layer: None,
         priority: 1,
     }
+}
+
+/// The same of VP9.
+pub(crate) fn view_vp9(id: &str, transport: &str, producer: &str, ssrc: u32) -> SetConsumer {
+    let mut row = view(id, transport, producer, ssrc);
+    row.codecs[0].mime_type = "video/VP9".into();
+    row
 }
 
 /// A viewer's copy of an audio producer.

@@ -244,8 +244,8 @@ export class Session extends Emitter {
     if (this.roster.viewerCount > viewers) media?.sending.audienceGrew();
     if (event === 'producerClosed') {
       const ours = media?.sending.producerClosed(data.producer);
-      media?.receiving.consumerClosed({ producer: data.producer });
-      changed = changed || ours;
+      const watched = media?.receiving.consumerClosed({ producer: data.producer });
+      changed ||= ours || watched;
     } else if (event === 'consumerClosed') {
       changed = media?.receiving.consumerClosed({ consumer: data.consumer }) || changed;
     } else if (event === 'transportClosed') {

@@ -3,21 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { askingOnce } from '../media/device.js';
 import { Refusal } from './fake-server.mjs';
-import { clientOf, next, playing, serverAndClient, sessionOn, settled, until } from './support.mjs';
+import { clientOf, hold, next, playing, serverAndClient, sessionOn, settled, until } from './support.mjs';
 
 const methods = (sfu) => sfu.requests.map(({ method }) => method);
-
-/** Hold the answers of a method back, or those to some of its requests; `release` gives them. */
-function hold(server, method, isHeld = () => true) {
-  const handler = server.handlers.get(method);
-  let release;
-  const released = new Promise((resolve) => (release = resolve));
-  server.handlers.set(method, async (data) => {
-    if (isHeld(data)) await released;
-    return handler ? handler(data) : server.room('session-held');
-  });
-  return release;
-}
 
 test('a transport is asked for along with joining, and is the one that is used', async (t) => {
   const { sfu, session } = await sessionOn(t, { watch: true });

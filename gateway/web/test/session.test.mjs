@@ -4,7 +4,7 @@ import { FakeMediaStreamTrack } from 'fake-mediastreamtrack';
 import { Session } from '../session.js';
 import { Refusal } from './fake-server.mjs';
 import { FakeSfu } from './fake-sfu.mjs';
-import { clientOf, next, playing, sessionOn, until } from './support.mjs';
+import { clientOf, hold, next, playing, sessionOn, until } from './support.mjs';
 
 const camera = () => ({ source: 'camera', track: new FakeMediaStreamTrack({ kind: 'video' }) });
 const microphone = () => ({
@@ -167,20 +167,20 @@ test('a viewer takes what is published later, and lets go of what is closed', as
 });
 
 test('a viewer hears of a closed producer while it lets go of another by itself', async (t) => {
-  const { sfu, session, ids } = await watching(t);
-  let answer;
-  sfu.handlers.set('closeConsumer', () => new Promise((resolve) => (answer = resolve)));
+  const { sfu, session, signaling, ids } = await watching(t);
+  const release = hold(sfu, 'closeConsumer');
   const asked = sfu.nextRequest('closeConsumer');
   const arrived = sfu.nextArrival('closeConsumer');
   sfu.notify('peerLeft', { peer: 'host', reason: 'left' });
   await arrived;
   for (const id of ids) sfu.closeProducer(id);
   await until(session, () => session.consumers.size === 0);
-  answer({});
+  release();
   await asked;
   const later = sfu.hostPublishes('video', 'camera');
   await until(session, () => playing(sfu).includes(later));
   assert.equal(console.warn.mock.callCount(), 0);
+  assert.ok(!signaling.events.includes('lost'), 'each request was answered');
 });
 
 test('a viewer whose socket broke hears what it missed, and keeps the rest', async (t) => {

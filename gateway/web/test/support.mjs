@@ -78,6 +78,18 @@ export async function sessionOn(t, { watch }) {
   return { sfu, session, signaling, handlers, settings, problems };
 }
 
+/** Hold the answers of a method back, or those to some of its requests; `release` gives them. */
+export function hold(server, method, isHeld = () => true) {
+  const handler = server.handlers.get(method);
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  server.handlers.set(method, async (data) => {
+    if (isHeld(data)) await released;
+    return handler ? handler(data) : server.room('session-held');
+  });
+  return release;
+}
+
 /** Wait for changes until `condition` holds. */
 export async function until(session, condition) {
   while (!condition()) await next(session, 'change');

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
+from protocol.negotiation import top_spatial_layer
 from protocol.notices import (
     ConsumerFrozen,
     ConsumerScore,
@@ -65,7 +66,7 @@ class FakeEntries:
         return tuple(
             replace(
                 self._producer(row.producer),
-                demand=self._demand.get(row.producer, len(row.encodings) - 1),
+                demand=self._demand.get(row.producer, _top_layer(row)),
                 scores=self._producer(row.producer).scores or (0,) * len(row.encodings),
                 encodings=tuple(
                     self._learned.get(row.producer, {}).get(place, announced)
@@ -98,3 +99,8 @@ class FakeEntries:
 
 def _announced(row: ProducerEncoding) -> EncodingEntry:
     return EncodingEntry(ssrc=row.ssrc, rtx_ssrc=row.rtx_ssrc)
+
+
+def _top_layer(row: SetProducer) -> int:
+    layered = top_spatial_layer([one.scalability_mode for one in row.encodings])
+    return len(row.encodings) - 1 if layered is None else layered

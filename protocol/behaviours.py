@@ -19,5 +19,9 @@ from __future__ import annotations
 SPREAD_OVER_WORKERS = 1
 """Transports of a room go to the least loaded worker; before, all went to its first one."""
 
-CURRENT: tuple[int, ...] = (SPREAD_OVER_WORKERS,)
+SPATIAL_LAYERS_REST = 2
+"""Of a stream with spatial layers inside (SVC) its publisher believes the highest to be wanted at
+first, and demand counts layers; before, the stream was one encoding, wanted or not."""
+
+CURRENT: tuple[int, ...] = (SPREAD_OVER_WORKERS, SPATIAL_LAYERS_REST)
 """All numbers that newly opened rooms have, rising."""

@@ -301,11 +301,13 @@ class TransportClosed(_Event, frozen=True, kw_only=True):
 # A producer's.
 
 
-class ProducerOpened(_Event, frozen=True, kw_only=True):
+class ProducerOpened(_Event, frozen=True, kw_only=True, omit_defaults=True):
     """A producer is in the media plane."""
 
     peer: str
     row: SetProducer
+    top_layer: int | None = None
+    """The highest spatial layer inside of its only stream (SVC); None: layers are encodings."""
 
 
 class ProducerStreamBound(_Event, frozen=True, kw_only=True):
@@ -328,7 +330,8 @@ class ProducerDemandNoted(_Event, frozen=True, kw_only=True):
     producer: str
     peer: str
     spatial_layer: int | None
-    """The highest that anybody may be sent, an index into its encodings; None: nobody wants any."""
+    """The highest that anybody may be sent; None: nobody wants any. An index into its encodings, or
+    of an only stream with spatial layers inside (SVC) one of these."""
 
 
 class ProducerPaused(_Event, frozen=True, kw_only=True):

@@ -195,11 +195,13 @@ class OpenTransport(_Message, frozen=True, kw_only=True):
     room: str = ""
 
 
-class OpenProducer(_Message, frozen=True, kw_only=True):
+class OpenProducer(_Message, frozen=True, kw_only=True, omit_defaults=True):
     """First message of a producer, with its row in the plane's table."""
 
     peer: str
     row: SetProducer
+    top_layer: int | None = None
+    """The highest spatial layer inside of its only stream (SVC); None: layers are encodings."""
 
 
 class OpenConsumer(_Message, frozen=True, kw_only=True):

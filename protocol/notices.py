@@ -80,7 +80,7 @@ class ProducerActivityChanged(_Notice, frozen=True, kw_only=True):
 
 
 class ProducerDemandChanged(_Notice, frozen=True, kw_only=True):
-    """The highest encoding of a producer that any unpaused consumer may be sent is another one.
+    """The highest layer of a producer that any unpaused consumer may be sent is another one.
 
     More is told at once; less when it has held for 3 s, and not before the producer's packets have
     flowed for 5 s. It follows what viewers prefer, not what their bandwidth carries today.
@@ -88,7 +88,8 @@ class ProducerDemandChanged(_Notice, frozen=True, kw_only=True):
 
     producer: str
     spatial_layer: int | None
-    """Index into the producer's encodings; None: nobody wants any."""
+    """Index into the producer's encodings, or of an only stream (SVC) a spatial layer; None: nobody
+    wants any."""
 
 
 class ProducerScore(_Notice, frozen=True, kw_only=True):

@@ -334,7 +334,7 @@ class ProducerEntry(_Part, frozen=True, kw_only=True):
     producer: str
     active: bool
     demand: int | None
-    """The highest encoding that its publisher was told to be wanted; None: none is."""
+    """The highest layer that its publisher was told to be wanted; None: none is."""
     scores: tuple[int, ...]
     encodings: tuple[EncodingEntry, ...]
     """In the order of its row."""

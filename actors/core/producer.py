@@ -49,7 +49,7 @@ class ProducerState(Struct, kw_only=True):
     paused: bool = False
     active: bool = False
     demand: int | None = 0
-    """The highest encoding that its publisher was told to be wanted; None: none is."""
+    """The highest layer that its publisher was told to be wanted; None: none is."""
     resting: bool = False
     """It fell silent when nobody took it, and no packet came since."""
     bound: dict[str, BoundStream] = {}
@@ -61,7 +61,9 @@ class ProducerState(Struct, kw_only=True):
 
 def _decide(state: ProducerState, message: Any, _context: Context) -> Decision | Refusal:
     if isinstance(message, OpenProducer):
-        opened = events.ProducerOpened(peer=message.peer, row=message.row)
+        opened = events.ProducerOpened(
+            peer=message.peer, row=message.row, top_layer=message.top_layer
+        )
         return Decision((opened,), (Reply(Produced(id=message.row.producer)),))
     if state.row is None or state.closed is not None:
         return NOTHING
@@ -165,7 +167,8 @@ def _evolve(state: ProducerState, event: Any) -> ProducerState:
             state.peer = event.peer
             state.row = event.row
             state.paused = event.row.paused
-            state.demand = len(event.row.encodings) - 1
+            top = len(event.row.encodings) - 1
+            state.demand = top if event.top_layer is None else event.top_layer
         case events.ProducerStreamBound():
             stream = BoundStream(event.ssrc, event.rtx_ssrc)
             state.bound = {**state.bound, str(event.encoding): stream}

@@ -27,7 +27,7 @@ from actors.core.recordings import record
 from actors.core.room_state import RoomState, TransportEntry, evolve
 from protocol import events
 from protocol.answers import Done, Entered, Joined, PeerView, ProducerView
-from protocol.behaviours import SPREAD_OVER_WORKERS
+from protocol.behaviours import SPATIAL_LAYERS_REST, SPREAD_OVER_WORKERS
 from protocol.commands import Command, Consume, CreateTransport, Join, Leave, Produce, Resume
 from protocol.ids import Address, consumer_address, kind_of, producer_address, transport_address
 from protocol.messages import (
@@ -55,6 +55,7 @@ from protocol.negotiation import (
     consumer_row,
     negotiate_producer,
     producer_row,
+    top_spatial_layer,
     transport_conflict,
 )
 from protocol.notifications import REQUESTED
@@ -301,7 +302,10 @@ def _produce(state: RoomState, command: Produce, context: Context) -> Decision |
         mapping=negotiated.mapping,
         paused=command.paused,
     )
-    start = Start(producer_address(producer), OpenProducer(peer=command.peer, row=row))
+    layered = top_spatial_layer([one.scalability_mode for one in row.encodings])
+    top = layered if SPATIAL_LAYERS_REST in settings.behaviours else None
+    opening = OpenProducer(peer=command.peer, row=row, top_layer=top)
+    start = Start(producer_address(producer), opening)
     entry = state.peers[command.peer]
     if entry.announced:
         return Decision((added,), (start,))

@@ -17,6 +17,7 @@ from protocol.negotiation.producer import (
     negotiate_producer,
 )
 from protocol.negotiation.router import MEDIA_CODECS, MediaCodec, router_capabilities
+from protocol.negotiation.scalability import top_spatial_layer
 
 __all__ = [
     "MEDIA_CODECS",
@@ -31,5 +32,6 @@ __all__ = [
     "negotiate_producer",
     "producer_row",
     "router_capabilities",
+    "top_spatial_layer",
     "transport_conflict",
 ]

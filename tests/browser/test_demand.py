@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.browser.test_scalability import HEIGHT, layered_host, stream
 from tests.support.chromium import Studio, Tab
 
 pytestmark = pytest.mark.browser
@@ -53,6 +55,20 @@ FIRST_PICTURE = """() => new Promise((resolve, reject) => {
     return performance.now() - asked;
   })().then(resolve, reject);
 })"""
+
+PICTURES = """() => {
+  const seen = (window.pictures = []);
+  window.addEventListener('resize', () => (window.resized_ms = performance.now()));
+  const video = [...document.querySelectorAll('video')].find(({ videoWidth }) => videoWidth);
+  const look = () => {
+    seen.push([performance.now(), video.videoHeight]);
+    video.requestVideoFrameCallback(look);
+  };
+  video.requestVideoFrameCallback(look);
+}"""
+WOKE_MS_MAX = 2_000
+"""From the window growing until the first picture of a layer that rested."""
+FREEZE_MS_MAX = 1_000
 
 UPLINK = """async () => {
   const { send } = await reprise.session.stats();
@@ -170,3 +186,62 @@ def test_what_the_host_switched_off_stays_off_when_it_is_wanted(studio: Studio) 
     assert viewer.page.evaluate("probe.grown('muted', 'audioBytes')") == 0
     host.page.click("#mute")
     viewer.wait_grown("audioBytes", 2_000, "muted")
+
+
+def wait_mode(host: Tab, mode: str) -> dict[str, Any]:
+    """Wait until the camera's only stream is encoded in that mode; returns its figures."""
+    for _ in range(int(RESTS_S * 10)):
+        figures = stream(host, "send")
+        if figures["scalabilityMode"] == mode:
+            return figures
+        host.page.wait_for_timeout(100)
+    raise AssertionError((mode, figures))
+
+
+@pytest.mark.parametrize(("codec", "mode"), [("vp9", "L3T3_KEY"), ("av1", "L3T3")])
+def test_layers_inside_of_a_stream_rest_and_come_back(
+    studio: Studio, output: Path, codec: str, mode: str
+) -> None:
+    host = layered_host(studio, codec, mode)
+    small = studio.watching(viewport=SMALL)
+    other = studio.watching(viewport=SMALL)
+    wait_mode(host, "L1T3")
+    for tab in (small, other):
+        tab.wait(f"Math.abs(probe.now.frameHeight - {HEIGHT / 4}) <= 2")
+        tab.page.evaluate(PICTURES)
+        tab.page.evaluate(METER)
+    resting_bps = uplink_bps(host, 2.0)
+    other.page.set_viewport_size(LARGE)
+    other.wait(f"pictures.some(([, lines]) => lines >= {HEIGHT - 2})", RESTS_S)
+    held = round(held_ms(other))
+    woke_ms = other.page.evaluate(
+        f"pictures.find(([, lines]) => lines >= {HEIGHT - 2})[0] - resized_ms"
+    )
+    assert wait_mode(host, mode)["frameHeight"] == HEIGHT
+    other.mark("large")
+    other.wait_grown("framesDecoded", 20, "large")
+    busy_bps = uplink_bps(host, 2.0)
+    other.page.set_viewport_size(SMALL)
+    wait_mode(host, "L1T3")
+    other.wait(f"Math.abs(probe.now.frameHeight - {HEIGHT / 4}) <= 2")
+
+    pictures = small.page.evaluate("pictures")
+    gaps = [at_ms - before_ms for (before_ms, _), (at_ms, _) in pairwise(pictures)]
+    figures = {
+        "woke_ms": round(woke_ms),
+        "held_ms": held,
+        "resting_bps": round(resting_bps),
+        "busy_bps": round(busy_bps),
+        "gap_ms": round(max(gaps)),
+        "lines": sorted({lines for _, lines in pictures}),
+        "told": demands(host, "camera"),
+        "plis": stream(host, "send")["pliCount"],
+    }
+    (output / "figures.json").write_text(json.dumps(figures, indent=1))
+    assert woke_ms - held < WOKE_MS_MAX, figures
+    assert 2 * resting_bps < busy_bps, figures
+    assert all(abs(lines - HEIGHT / 4) <= 2 for lines in figures["lines"]), figures
+    assert max(gaps) - held < FREEZE_MS_MAX, figures
+    assert figures["told"][-3:] == [0, 2, 0], figures
+    assert host.notifications("streamingStopped") == []
+    studio.assert_faultless()

@@ -46,6 +46,12 @@ SHRINK = """async (by) => {
   parameters.encodings[0].scaleResolutionDownBy = by;
   await sender.setParameters(parameters);
 }"""
+SEND_ALL = """() => {
+  const sender = reprise.session.producer('camera').rtpSender;
+  const set = sender.setParameters.bind(sender);
+  sender.setParameters = async (parameters, options) => options && set(parameters, options);
+}"""
+"""Has a page send all layers, whether anybody takes them or not."""
 PREFER = """([spatialLayer, temporalLayer]) => {
   const all = [...reprise.session.consumers.values()];
   const { id } = all.find(({ kind }) => kind === 'video');
@@ -132,6 +138,7 @@ def test_a_stream_of_layers_is_thinned_and_filled_up_again(
     studio: Studio, output: Path, codec: str, mode: str
 ) -> None:
     host = layered_host(studio, codec, mode)
+    host.page.evaluate(SEND_ALL)
     tab = studio.watching()
     tab.assert_plays()
     viewer = Viewer(tab, host, mode)

@@ -220,3 +220,16 @@ def test_keyframe_requests_are_noted() -> None:
 def test_a_message_for_another_kind_breaks_an_invariant() -> None:
     with pytest.raises(AssertionError, match="takes no ChildClosed"):
         given(PRODUCER, OPENED).when(ChildClosed(child=ROOM, reason=""))
+
+
+def test_of_a_stream_with_layers_inside_the_highest_of_them_is_wanted_at_first() -> None:
+    opened = events.ProducerOpened(peer="p1", row=ROW, top_layer=2)
+    given(PRODUCER).when(OpenProducer(peer="p1", row=ROW, top_layer=2)).then(
+        opened, Reply(Produced(id="s1"))
+    )
+    after = given(PRODUCER, opened)
+    after.when(demand(2)[0]).then_nothing()
+    told, noted = demand(0)
+    after = after.when(told).then(noted)
+    told, noted = demand(1)
+    after.when(told).then(noted)

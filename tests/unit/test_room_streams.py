@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from actors.core.decider import Tell
 from actors.core.room import ROOM_DECIDER
 from protocol import events
+from protocol.behaviours import SPATIAL_LAYERS_REST
 from protocol.commands import (
     Consume,
     Join,
@@ -21,11 +23,12 @@ from protocol.messages import (
     ProducerWentLive,
 )
 from protocol.refusals import RefusalCode
-from protocol.rtp_parameters import RtpCapabilities
+from protocol.rtp_parameters import RtpCapabilities, ScalabilityModeName
 from tests.control.given import draw, given
 from tests.control.samples import (
     consume,
     produce,
+    room_settings,
     rtp_parameters,
 )
 from tests.unit.room_deciding import (
@@ -65,6 +68,30 @@ def test_simulcast_is_told_by_its_encodings() -> None:
     room = given(ROOM_DECIDER, OPENED, peer("host"), transport("send", "host", "send"))
     (added,) = room.when(produce("host", "send", layers=3)).events
     assert added.type == "simulcast"
+
+
+@pytest.mark.parametrize(
+    ("mode", "behaviours", "top_layer"),
+    [
+        ("L3T3_KEY", (SPATIAL_LAYERS_REST,), 2),
+        ("L1T3", (SPATIAL_LAYERS_REST,), None),
+        (None, (SPATIAL_LAYERS_REST,), None),
+        ("L3T3_KEY", (), None),
+    ],
+)
+def test_a_producer_knows_the_highest_layer_inside_of_its_stream(
+    mode: ScalabilityModeName | None, behaviours: tuple[int, ...], top_layer: int | None
+) -> None:
+    opened = replace(OPENED, settings=room_settings(behaviours=behaviours))
+    room = given(ROOM_DECIDER, opened, peer("host"), transport("send", "host", "send"))
+    command = produce("host", "send")
+    parameters = command.rtp_parameters
+    encodings = [replace(parameters.encodings[0], scalability_mode=mode)]
+    command = replace(command, rtp_parameters=replace(parameters, encodings=encodings))
+    (start,) = room.when(command).effects
+    assert start.message.top_layer == top_layer
+    several = room.when(produce("host", "send", layers=3)).effects[0]
+    assert several.message.top_layer is None, "its layers are encodings"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,23 @@ const MODE = /^L(1T[1-3]|[23]T[1-3](h|_KEY|_KEY_SHIFT)?)$/;
 /** Whether `text` names a mode that a page may be asked for, such as `L3T3_KEY`. */
 export const isScalabilityMode = (text) => MODE.test(text);
 
+/** How many spatial layers a mode has; 1 without one. */
+export const spatialLayers = (mode) => Number(/^L([123])T/.exec(mode ?? '')?.[1] ?? 1);
+
+/**
+ * What is left of a mode without its upper spatial layers.
+ * @param {string} mode such as `L3T3_KEY`
+ * @param {number} count how many are left out: 1 or more, fewer than there are
+ * @returns {{mode: string, scale: number}} how much smaller the picture is then
+ */
+export function withoutUpper(mode, count) {
+  const [, temporal, kind] = /^L[123]T([123])(.*)$/.exec(mode);
+  const layers = spatialLayers(mode) - count;
+  // The letter is for layers that are larger by a half each (W3C webrtc-svc, 7).
+  const scale = (kind.startsWith('h') ? 1.5 : 2) ** count;
+  return { mode: `L${layers}T${temporal}${layers > 1 ? kind : ''}`, scale };
+}
+
 /**
  * Whether this browser sends a codec in that mode. One that knows no modes would send without layers,
  * and say nothing.

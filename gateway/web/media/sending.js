@@ -3,6 +3,7 @@
  * publications, over one send transport. Safe to run again at any time.
  */
 import { Link } from './link.js';
+import { Layers } from './resting.js';
 import { SignalingError, isDisconnection } from '../core/errors.js';
 
 /**
@@ -39,25 +40,6 @@ async function makeKeyframes(sender) {
   if (!parameters?.encodings?.length) return;
   const encodingOptions = parameters.encodings.map(({ active }) => ({ keyFrame: active ?? true }));
   await sender.setParameters(parameters, { encodingOptions });
-}
-
-/** Whether a sender has any encoding switched on. */
-function isActive(sender) {
-  const encodings = sender?.getParameters().encodings ?? [];
-  return encodings.some(({ active }) => active ?? true);
-}
-
-/** Switch a sender's encodings on up to a layer and off above; null: all off. */
-async function setActiveLayers(sender, highest) {
-  const parameters = sender?.getParameters();
-  if (!parameters?.encodings?.length) return;
-  let changed = false;
-  parameters.encodings.forEach((encoding, layer) => {
-    const active = highest !== null && layer <= highest;
-    changed ||= (encoding.active ?? true) !== active;
-    encoding.active = active;
-  });
-  if (changed) await sender.setParameters(parameters);
 }
 
 export class Sending {
@@ -140,9 +122,10 @@ export class Sending {
     try {
       let met; // all layers are on at first
       while (met !== held.demand && !held.producer.closed) {
-        const rests = met === null || !isActive(held.producer.rtpSender);
+        held.layers ??= new Layers(held.producer.rtpSender);
+        const rests = met === null || held.layers.rest;
         met = rests && held.demand > 0 ? 0 : held.demand;
-        await setActiveLayers(held.producer.rtpSender, met);
+        await held.layers.send(met);
         if (met !== held.demand) await new Promise((next) => setTimeout(next, CLIMB_MS));
       }
     } catch (error) {
@@ -219,7 +202,7 @@ export class Sending {
     });
     if (link !== this.#link) throw new SignalingError('transport_closed');
     const demand = this.#demands.get(producer.id);
-    const held = { producer, paused: false, demand, adjusting: false };
+    const held = { producer, paused: false, demand, adjusting: false, layers: null };
     this.#held.set(source, held);
     this.#meetDemand(held);
   }

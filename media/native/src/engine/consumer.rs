@@ -2,7 +2,7 @@
 
 use super::Notices;
 use super::allocate::Memory;
-use super::encoding::Repairs;
+use super::encoding::{Encoding, Repairs};
 use super::filter::{ALL, LayerFilter, Structure};
 use super::freeze::FreezeWatch;
 use super::meter::{Budget, RateMeter};
@@ -254,10 +254,26 @@ impl Consumer {
     }
 
     /// Whether other layers of the stream that it is sent begin with a keyframe only.
-    pub(crate) fn awaits_keyframe(&self, producer: &Producer) -> bool {
-        let current = self.selection.current();
-        let state = current.and_then(|one| producer.encodings.get(usize::from(one)));
-        state.is_some_and(|one| self.filter.needs_keyframe(one.structure))
+    pub(crate) fn awaits_keyframe(&self, now_ns: u64, producer: &Producer) -> bool {
+        let state = self.sent_encoding(producer);
+        state.is_some_and(|one| {
+            let (top, _) = one.rates.highest(now_ns);
+            self.filter.needs_keyframe(one.structure, top)
+        })
+    }
+
+    /// Whether the one layer of a k-SVC stream that it is sent does not come any more.
+    pub(crate) fn is_starved(&self, now_ns: u64, producer: &Producer) -> bool {
+        let state = self.sent_encoding(producer);
+        state.is_some_and(|one| {
+            let (top, _) = one.rates.highest(now_ns);
+            self.filter.is_starved(one.structure, top)
+        })
+    }
+
+    fn sent_encoding<'a>(&self, producer: &'a Producer) -> Option<&'a Encoding> {
+        let current = self.selection.current()?;
+        producer.encodings.get(usize::from(current))
     }
 
     /// Whether it went down from this encoding, or is cut off from it on the way down.

@@ -1,8 +1,9 @@
 //! What of a producer anybody may be sent, so that its publisher need not send the rest.
 //!
-//! The *demand* for a producer is the highest encoding that any of its unpaused consumers may be
+//! The *demand* for a producer is the highest layer that any of its unpaused consumers may be
 //! sent: what it prefers, not what its bandwidth carries today, for nobody could climb to a layer
-//! that is not there. Consumers on other workers count: their mirrors tell theirs.
+//! that is not there. Layers are encodings (simulcast), or the spatial ones inside of a producer's
+//! only stream (SVC). Consumers on other workers count: their mirrors tell theirs.
 //!
 //! ```text
 //! a viewer wants more ─▶ told at once         nobody wants it any more ─▶ told after HOLD_NS
@@ -26,7 +27,7 @@ pub const HOLD_NS: u64 = 3_000_000_000;
 /// For so long after its first packet all of a producer is in demand.
 pub const GRACE_NS: u64 = 5_000_000_000;
 
-/// The highest encoding that somebody wants; None: nobody wants any.
+/// The highest layer that somebody wants; None: nobody wants any.
 pub(crate) type Ceiling = Option<u8>;
 
 /// What the publisher knows of the demand, and what it will be told.
@@ -43,7 +44,7 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
-    /// A viewer wants encodings up to this one. True if that is to be told.
+    /// A viewer wants layers up to this one. True if that is to be told.
     fn raise(&mut self, now_ns: u64, ceiling: u8, flows: bool) -> bool {
         let wanted = Some(ceiling);
         if self.told.is_some_and(|told| wanted <= told) {
@@ -85,9 +86,9 @@ impl Demand {
         Some(most)
     }
 
-    /// The highest encoding that the publisher believes to be wanted; at first that is all.
-    pub(crate) fn believed(&self, encodings: usize) -> Ceiling {
-        self.told.unwrap_or(Some(encodings.saturating_sub(1) as u8))
+    /// The highest layer that the publisher believes to be wanted; at first that is `top`, its highest.
+    pub(crate) fn believed(&self, top: u8) -> Ceiling {
+        self.told.unwrap_or(Some(top))
     }
 
     /// Whether a producer that rested was asked for and did not come; true once.
@@ -118,17 +119,16 @@ impl Demand {
     }
 }
 
-/// The highest encoding that a consumer may be sent while it is not paused.
+/// The highest layer that a consumer may be sent while it is not paused.
 pub(super) fn ceiling_of(consumer: &Consumer, producer: &Producer) -> u8 {
-    let highest = producer.encodings.len().saturating_sub(1) as u8;
+    let highest = producer.top_layer();
     let preferred = consumer.row.spatial_layer.unwrap_or(u32::from(highest));
-    // What lies inside of one stream is one encoding: the publisher has but that to leave.
     preferred.min(u32::from(highest)) as u8
 }
 
 /// What the consumers of this worker want of a producer.
 pub(super) fn wanted_here(table: &Table, producer: &Producer) -> Ceiling {
-    let highest = producer.encodings.len().saturating_sub(1) as u8;
+    let highest = producer.top_layer();
     let consumers = producer
         .consumers
         .iter()
@@ -143,25 +143,35 @@ pub(super) fn wanted_here(table: &Table, producer: &Producer) -> Ceiling {
     wanted
 }
 
-/// A viewer may be sent encodings up to `ceiling` from now on.
-pub(super) fn raise(engine: &mut Engine, now_ns: u64, key: ProducerKey, ceiling: u8) {
+/// A viewer may be sent layers up to `ceiling` from now on. True if such a layer rests inside of a stream,
+/// and is woken.
+pub(super) fn raise(engine: &mut Engine, now_ns: u64, key: ProducerKey, ceiling: u8) -> bool {
     let Engine { table, notices, .. } = engine;
     let Some(producer) = table.producers.get_mut(key) else {
-        return;
+        return false;
     };
-    match &mut producer.home {
+    let is_more = match &mut producer.home {
         Home::Sibling(mirror) => {
-            if mirror.wanted < Some(ceiling) {
+            let is_more = mirror.wanted < Some(ceiling);
+            if is_more {
                 mirror.wanted = Some(ceiling);
                 table.links.mark(key);
             }
+            is_more
         }
         Home::Transport(_) => {
-            if producer.demand.raise(now_ns, ceiling, producer.active) {
+            let is_more = producer.demand.raise(now_ns, ceiling, producer.active);
+            if is_more {
                 notices.push(notice(producer, Some(ceiling)));
             }
+            is_more
         }
+    };
+    let wakes = is_more && producer.lacks_inside(now_ns, ceiling);
+    if wakes {
+        producer.woken_ns = Some(now_ns);
     }
+    wakes
 }
 
 /// Every half second: tells what nobody has wanted for a while.

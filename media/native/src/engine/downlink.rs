@@ -11,6 +11,7 @@
 use super::Engine;
 use super::allocate::{Candidate, Outcome, Room, STEPS_MAX, Step, allocate};
 use super::consumer::Grant;
+use super::encoding::Encoding;
 use super::filter::Structure;
 use super::producer::Producer;
 use super::table::{ConsumerKey, Table, TransportKey};
@@ -410,7 +411,8 @@ impl Table {
 /// The layers that a viewer may be sent, from the lowest on.
 ///
 /// Higher spatial layers come with a temporal layer above the lowest where there is one: a picture
-/// that is large and jerks is worse than one that is small.
+/// that is large and jerks is worse than one that is small. Those inside of a stream that rested and were
+/// asked for count as if they were there: they come with a keyframe, and who has room rises with it.
 fn steps(now_ns: u64, producer: &Producer, row: &SetConsumer) -> Vec<Step> {
     let mut steps = Vec::new();
     let wanted_spatial = row.spatial_layer.map_or(usize::MAX, |layer| layer as usize);
@@ -421,7 +423,12 @@ fn steps(now_ns: u64, producer: &Producer, row: &SetConsumer) -> Vec<Step> {
         let first = if steps.is_empty() { 0 } else { top.min(1) };
         for temporal in first..=top {
             let measured_bps = state.rates.bitrate_bps(now_ns, inner, temporal, one);
-            let bitrate_bps = match (state.told_bps, state.rates.is_measured(now_ns)) {
+            let is_measured = state.rates.is_measured(now_ns);
+            let is_inside = inner != super::filter::ALL;
+            let bitrate_bps = match (state.told_bps, is_measured) {
+                (_, true) if is_inside && !state.rates.is_layer_measured(now_ns, inner) => {
+                    resting_bps(state, inner, temporal, one)
+                }
                 (_, true) if measured_bps > 0 => measured_bps,
                 (Some(told_bps), _) if told_bps > 0 => told_bps,
                 _ if producer.encodings.len() > 1 => {
@@ -464,13 +471,32 @@ fn steps(now_ns: u64, producer: &Producer, row: &SetConsumer) -> Vec<Step> {
         match encoding.structure {
             Structure::Flat => push(0, 0, top, super::filter::ALL, false),
             structure => {
+                let one = structure == Structure::Key;
                 for layer in 0..=highest {
-                    push(0, layer, top, layer, structure == Structure::Key);
+                    push(0, layer, top, layer, one);
+                }
+                let wakes = producer.wakes_inside(now_ns);
+                let wanted = usize::from(encoding.spatial_layers - 1).min(wanted_spatial) as u8;
+                for layer in (highest + 1..=wanted).filter(|_| wakes) {
+                    let temporal = u32::from(top).min(wanted_temporal) as u8;
+                    steps.push(Step {
+                        spatial: layer,
+                        temporal,
+                        bitrate_bps: resting_bps(encoding, layer, temporal, one),
+                    });
                 }
             }
         }
     }
     steps
+}
+
+/// What a layer inside of a stream will take that is not there yet, or has just come.
+fn resting_bps(encoding: &Encoding, spatial: u8, temporal: u8, one: bool) -> u64 {
+    match encoding.rates.rested_bps(spatial, temporal, one) {
+        0 => GUESSES_BPS[usize::from(spatial).min(GUESSES_BPS.len() - 1)],
+        before_bps => before_bps,
+    }
 }
 
 #[cfg(test)]

@@ -66,6 +66,8 @@ pub(crate) struct LayerFilter {
     target_temporal: u8,
     /// Until the next keyframe only the lowest temporal layer passes.
     hurries: bool,
+    /// The highest spatial layer of a keyframe, from its beginning to that of the next picture.
+    key_top: Option<u8>,
 }
 
 impl Default for LayerFilter {
@@ -76,6 +78,7 @@ impl Default for LayerFilter {
             target_spatial: ALL,
             target_temporal: ALL,
             hurries: false,
+            key_top: None,
         }
     }
 }
@@ -108,28 +111,40 @@ impl LayerFilter {
         self.hurries = false;
     }
 
-    /// Whether a keyframe is needed to reach the target.
-    pub(crate) fn needs_keyframe(&self, structure: Structure) -> bool {
+    /// Whether a keyframe is needed to reach the target, in a stream that has spatial layers up to
+    /// `top` now: for those that rest a keyframe is of no use.
+    pub(crate) fn needs_keyframe(&self, structure: Structure, top: u8) -> bool {
+        let target = self.target_spatial.min(top);
         match structure {
             Structure::Flat => false,
-            Structure::Full => self.target_spatial > self.spatial,
-            Structure::Key => self.target_spatial != self.spatial,
+            Structure::Full => target > self.spatial,
+            Structure::Key => self.target_spatial != self.spatial && target != self.spatial,
         }
     }
 
-    /// Judges a packet. `key_picture`: it belongs to a keyframe, in whichever spatial layer.
+    /// Whether nothing passes between keyframes of a stream that has spatial layers up to `top` now.
+    pub(crate) fn is_starved(&self, structure: Structure, top: u8) -> bool {
+        structure == Structure::Key && self.spatial != ALL && self.spatial > top
+    }
+
+    /// Judges a packet. `key_picture`: it belongs to a keyframe, in whichever spatial layer. `is_ahead`:
+    /// it comes behind all packets before, and is no late one; only such a one changes layers.
     #[inline]
     pub(crate) fn sift(
         &mut self,
         info: &PayloadInfo,
         structure: Structure,
         key_picture: bool,
+        is_ahead: bool,
     ) -> Sieve {
         if !info.is_layered {
             return Sieve::Pass;
         }
-        if info.start_of_frame {
+        if info.start_of_frame && is_ahead {
             self.change(info, structure, key_picture);
+        }
+        if let Some(top) = self.key_top.as_mut().filter(|_| key_picture) {
+            *top = info.spatial_layer.max(*top);
         }
         if info.temporal_layer > self.temporal || info.spatial_layer > self.spatial {
             return Sieve::LeaveOut;
@@ -153,7 +168,15 @@ impl LayerFilter {
         }
         match structure {
             Structure::Flat => {}
-            _ if begins_picture && key_picture => self.spatial = self.target_spatial,
+            _ if begins_picture && key_picture => {
+                self.spatial = self.target_spatial;
+                self.key_top = Some(0);
+            }
+            // Of what the keyframe did not have, nothing follows.
+            Structure::Key if begins_picture => {
+                let top = self.key_top.take().filter(|_| self.spatial != ALL);
+                self.spatial = top.map_or(self.spatial, |top| self.spatial.min(top));
+            }
             Structure::Full if begins_picture && self.target_spatial < self.spatial => {
                 self.spatial = self.target_spatial;
             }
@@ -210,7 +233,8 @@ mod tests {
     fn temporal_layers_go_down_with_the_next_frame_and_up_at_switching_points() {
         let mut filter = LayerFilter::default();
         let pass = |filter: &mut LayerFilter, layer, switching| {
-            filter.sift(&frame(0, layer, switching), Structure::Flat, false) != Sieve::LeaveOut
+            filter.sift(&frame(0, layer, switching), Structure::Flat, false, true)
+                != Sieve::LeaveOut
         };
         assert!(pass(&mut filter, 2, false));
         filter.aim(ALL, 0);
@@ -234,16 +258,25 @@ mod tests {
             start_of_frame: false,
             ..frame(0, 2, false)
         };
-        assert_eq!(filter.sift(&start, Structure::Flat, false), Sieve::Pass);
+        assert_eq!(
+            filter.sift(&start, Structure::Flat, false, true),
+            Sieve::Pass
+        );
         filter.aim(ALL, 0);
-        assert_eq!(filter.sift(&rest, Structure::Flat, false), Sieve::Pass);
-        assert_eq!(filter.sift(&start, Structure::Flat, false), Sieve::LeaveOut);
+        assert_eq!(
+            filter.sift(&rest, Structure::Flat, false, true),
+            Sieve::Pass
+        );
+        assert_eq!(
+            filter.sift(&start, Structure::Flat, false, true),
+            Sieve::LeaveOut
+        );
     }
 
     /// What passes of a picture of three spatial layers.
     fn picture(filter: &mut LayerFilter, structure: Structure, key: bool) -> Vec<Sieve> {
         (0..3)
-            .map(|layer| filter.sift(&frame(layer, 0, false), structure, key))
+            .map(|layer| filter.sift(&frame(layer, 0, false), structure, key, true))
             .collect()
     }
 
@@ -260,7 +293,8 @@ mod tests {
         let down = [Pass, PassLast, LeaveOut];
         assert_eq!(picture(&mut filter, Structure::Full, false), down);
         filter.aim(2, ALL);
-        assert!(filter.needs_keyframe(Structure::Full));
+        assert!(filter.needs_keyframe(Structure::Full, 2));
+        assert!(!filter.needs_keyframe(Structure::Full, 1));
         assert_eq!(picture(&mut filter, Structure::Full, false), down);
         assert_eq!(
             picture(&mut filter, Structure::Full, true),
@@ -275,7 +309,7 @@ mod tests {
             if let Some(temporal) = aim {
                 filter.aim(ALL, temporal);
             }
-            filter.sift(&frame(spatial, 2, true), Structure::Full, false) != Sieve::LeaveOut
+            filter.sift(&frame(spatial, 2, true), Structure::Full, false, true) != Sieve::LeaveOut
         };
         assert!(pass(0, None) && pass(1, Some(0)) && pass(2, None));
         assert!(!pass(0, None) && !pass(1, Some(2)) && !pass(2, None));
@@ -291,7 +325,8 @@ mod tests {
         filter.hurry();
         let all = |filter: &mut LayerFilter, temporal, key| {
             [0, 1, 2].map(|spatial| {
-                filter.sift(&frame(spatial, temporal, true), Structure::Key, key) != Sieve::LeaveOut
+                let info = frame(spatial, temporal, true);
+                filter.sift(&info, Structure::Key, key, true) != Sieve::LeaveOut
             })
         };
         assert_eq!(all(&mut filter, 2, false), [false; 3]);
@@ -314,7 +349,7 @@ mod tests {
             [LeaveOut, LeaveOut, PassLast]
         );
         filter.aim(0, ALL);
-        assert!(filter.needs_keyframe(Structure::Key));
+        assert!(filter.needs_keyframe(Structure::Key, 2));
         assert_eq!(
             picture(&mut filter, Structure::Key, false),
             [LeaveOut, LeaveOut, PassLast]
@@ -327,5 +362,44 @@ mod tests {
             picture(&mut filter, Structure::Key, false),
             [PassLast, LeaveOut, LeaveOut]
         );
+    }
+
+    #[test]
+    fn what_a_keyframe_of_k_svc_does_not_have_is_not_waited_for() {
+        use Sieve::{LeaveOut, Pass, PassLast};
+        let mut filter = LayerFilter::default();
+        filter.aim(2, ALL);
+        picture(&mut filter, Structure::Key, true);
+        // Upper layers rest, and come back: both with a keyframe.
+        let lowest = |filter: &mut LayerFilter, key| {
+            filter.sift(&frame(0, 0, false), Structure::Key, key, true)
+        };
+        assert_eq!(lowest(&mut filter, true), Pass);
+        assert_eq!(lowest(&mut filter, false), PassLast);
+        assert_eq!(filter.current().0, 0);
+        assert!(!filter.needs_keyframe(Structure::Key, 0));
+        assert!(filter.needs_keyframe(Structure::Key, 2));
+        assert_eq!(
+            picture(&mut filter, Structure::Key, true),
+            [Pass, Pass, PassLast]
+        );
+        assert_eq!(
+            picture(&mut filter, Structure::Key, false),
+            [LeaveOut, LeaveOut, PassLast]
+        );
+        // Without one, nothing is left to see.
+        assert_eq!(lowest(&mut filter, false), LeaveOut);
+        assert!(filter.is_starved(Structure::Key, 0) && !filter.is_starved(Structure::Key, 2));
+    }
+
+    #[test]
+    fn a_keyframe_whose_beginning_comes_late_changes_nothing() {
+        let mut filter = LayerFilter::default();
+        filter.aim(0, ALL);
+        picture(&mut filter, Structure::Key, true);
+        filter.aim(2, ALL);
+        let late = filter.sift(&frame(0, 0, false), Structure::Key, true, false);
+        assert_eq!((late, filter.current().0), (Sieve::PassLast, 0));
+        assert!(filter.needs_keyframe(Structure::Key, 2));
     }
 }

@@ -142,11 +142,15 @@ impl Engine {
             return;
         };
         let joins = !consumer.has_picture(producer);
-        let is_urgent = consumer.is_cut_off() || consumer.must_go_down(now_ns, target, producer);
+        let is_urgent = consumer.is_cut_off()
+            || consumer.must_go_down(now_ns, target, producer)
+            || consumer.is_starved(now_ns, producer);
+        // What rested is awaited by the very ones that it was woken for.
+        let wakes = producer.wakes_inside(now_ns);
         let began = !is_urgent && self.start_from_past(now_ns, key, target);
         match self.config.keyframe_interval_ns > 0 && !is_urgent {
             // Of those who come there will be others, and who has a picture waits for the next keyframe.
-            true if joins == began => {
+            true if joins == began && (joins || !wakes) => {
                 let who = Patient { viewers: 1, joins };
                 self.ask_patiently(now_ns, producer_key, target, who);
             }

@@ -29,7 +29,9 @@ impl Engine {
             return;
         }
         let ceiling = demand::ceiling_of(consumer, producer);
-        demand::raise(self, now_ns, producer_key, ceiling);
+        if demand::raise(self, now_ns, producer_key, ceiling) {
+            self.share_what_wakes(now_ns, key);
+        }
         let Some(consumer) = self.table.consumers.get_mut(key) else {
             return;
         };
@@ -68,7 +70,7 @@ impl Engine {
         let queued = transport.is_some_and(|one| one.downlink.estimator.queued_ns() >= QUEUED_NS);
         consumer.hurry_down(now_ns, target, producer, queued);
         let needs_keyframe =
-            consumer.selection.current() == target && consumer.awaits_keyframe(producer);
+            consumer.selection.current() == target && consumer.awaits_keyframe(now_ns, producer);
         if !(consumer.selection.aim(target) || needs_keyframe) || !consumer.is_video() {
             return;
         }
@@ -77,6 +79,19 @@ impl Engine {
         }
         if let Some(target) = target {
             self.begin_or_ask(now_ns, key, target);
+        }
+    }
+
+    /// Layers inside of a stream were asked for that rested: they come with a keyframe, which whoever has
+    /// room for them rises with, and is not to miss.
+    fn share_what_wakes(&mut self, now_ns: u64, key: ConsumerKey) {
+        let Engine { table, timers, .. } = self;
+        let Some(consumer) = table.consumers.get(key) else {
+            return;
+        };
+        if let Some(transport) = table.transports.get_mut(consumer.transport) {
+            let timer = Timer::Allocate(consumer.transport);
+            timers.arm(&mut transport.downlink.timer, now_ns, timer);
         }
     }
 
@@ -150,8 +165,9 @@ impl Engine {
         let Some(producer) = self.table.producers.get(consumer.producer) else {
             return;
         };
-        let is_waiting =
-            consumer.selection.is_waiting() || consumer.cut || consumer.awaits_keyframe(producer);
+        let is_waiting = consumer.selection.is_waiting()
+            || consumer.cut
+            || consumer.awaits_keyframe(now_ns, producer);
         if !consumer.is_video() || !is_waiting {
             return;
         }

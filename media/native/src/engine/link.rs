@@ -61,7 +61,7 @@ pub(crate) enum Record<'a> {
         mirror: u64,
         /// A bit for each encoding.
         interest: u64,
-        /// The highest encoding that a viewer may be sent.
+        /// The highest layer that a viewer may be sent.
         wanted: Option<u8>,
         asks: Vec<Ask>,
         producer: &'a str,

@@ -66,7 +66,7 @@ pub(crate) struct Mirror {
     pub(crate) timer: Armed,
     /// A bit for each encoding that is to be fed.
     interest: u64,
-    /// The highest encoding that a viewer here may be sent.
+    /// The highest layer that a viewer here may be sent.
     pub(super) wanted: Ceiling,
     /// Viewers that asked for a keyframe since it was told.
     asks: Vec<Ask>,
@@ -121,7 +121,7 @@ pub(crate) struct Feed {
     pub(crate) mirror: u64,
     /// A bit for each encoding that it wants.
     interest: u64,
-    /// The highest encoding that a viewer there may be sent.
+    /// The highest layer that a viewer there may be sent.
     pub(super) wanted: Ceiling,
 }
 

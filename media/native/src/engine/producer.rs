@@ -4,7 +4,7 @@ use super::apply::extension_kind;
 use super::config::Limits;
 use super::consumer::Consumer;
 use super::demand::Demand;
-use super::encoding::Encoding;
+use super::encoding::{Encoding, SILENCE_NS};
 use super::filter::{Structure, spatial_layers};
 use super::loudness::Loudness;
 use super::mirror::{Feed, Home};
@@ -68,6 +68,8 @@ pub(crate) struct Producer {
     pub(crate) scores_sent_ns: u64,
     pub(crate) loudness: Loudness,
     pub(crate) demand: Demand,
+    /// When layers inside of its only stream were asked for that rested.
+    pub(crate) woken_ns: Option<u64>,
 }
 
 impl Producer {
@@ -86,6 +88,7 @@ impl Producer {
             scores_sent_ns: 0,
             loudness: Loudness::default(),
             demand: Demand::default(),
+            woken_ns: None,
             row,
         };
         producer.set_codecs();
@@ -165,6 +168,30 @@ impl Producer {
         let seen = self.encodings.get(usize::from(encoding))?.payload_type;
         seen.and_then(|payload_type| self.codec_of(payload_type))
             .or(self.codecs.first())
+    }
+
+    /// The highest layer that its publisher has: of encodings, or of spatial ones inside of its only
+    /// stream.
+    pub(crate) fn top_layer(&self) -> u8 {
+        match self.encodings.as_slice() {
+            [only] if only.structure != Structure::Flat => only.spatial_layers.saturating_sub(1),
+            all => all.len().saturating_sub(1) as u8,
+        }
+    }
+
+    /// Whether its only stream flows without this layer inside of it.
+    pub(crate) fn lacks_inside(&self, now_ns: u64, layer: u8) -> bool {
+        let [only] = self.encodings.as_slice() else {
+            return false;
+        };
+        let is_layered = only.live && only.structure != Structure::Flat;
+        is_layered && only.rates.is_measured(now_ns) && only.rates.highest(now_ns).0 < layer
+    }
+
+    /// Whether layers inside of its only stream were asked for so shortly ago that they need not flow yet.
+    pub(crate) fn wakes_inside(&self, now_ns: u64) -> bool {
+        let woken_ns = self.woken_ns;
+        woken_ns.is_some_and(|woken_ns| now_ns.saturating_sub(woken_ns) < SILENCE_NS)
     }
 
     pub(crate) fn is_video(&self) -> bool {

@@ -199,9 +199,12 @@ impl<'a> Work<'a> {
             };
             let picture = self.pictures.get(place).copied().flatten();
             let structure = self.structure_of(pending.encoding);
-            let sieve = consumer
-                .filter
-                .sift(&pending.info, structure, pending.key_picture);
+            let is_ahead =
+                pending.info.start_of_frame && consumer.rewriter.is_ahead(pending.sequence);
+            let sieve =
+                consumer
+                    .filter
+                    .sift(&pending.info, structure, pending.key_picture, is_ahead);
             if sieve == Sieve::LeaveOut {
                 consumer.rewriter.leave_out(pending.sequence);
                 let id = picture.filter(|one| one.counts_gaps);

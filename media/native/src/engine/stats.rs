@@ -98,7 +98,7 @@ fn producer_entry(producer: &Producer) -> ProducerEntry {
         active: producer.active,
         demand: producer
             .demand
-            .believed(producer.encodings.len())
+            .believed(producer.top_layer())
             .map(u32::from),
         scores: producer.scores.clone(),
         encodings: producer.encodings.iter().map(known).collect(),

@@ -66,7 +66,7 @@ pub struct ProducerEntry {
     pub producer: String,
     /// Whether its packets flow.
     pub active: bool,
-    /// The highest encoding that its publisher was told to be wanted; None: none is.
+    /// The highest layer that its publisher was told to be wanted; None: none is.
     pub demand: Option<u32>,
     /// One an encoding, as last told.
     pub scores: Vec<u32>,

@@ -75,12 +75,13 @@ pub enum Notice {
         /// Whether they flow.
         active: bool,
     },
-    /// The highest encoding that any viewer may be sent is another one: more is told at once,
+    /// The highest layer that any viewer may be sent is another one: more is told at once,
     /// less when it has held for 3 s.
     ProducerDemandChanged {
         /// The producer's id.
         producer: String,
-        /// Index of the encoding; None: nobody wants the producer.
+        /// Index of the encoding, or of an only stream (SVC) the highest spatial layer; None: nobody
+        /// wants the producer.
         spatial_layer: Option<u32>,
     },
     /// How well a producer's streams arrive: 0 (nothing) to 10 (no loss), one an encoding.

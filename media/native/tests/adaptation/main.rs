@@ -18,6 +18,7 @@ mod delay;
 mod joining;
 mod loss;
 mod remb;
+mod resting;
 mod route;
 mod sharing;
 mod stall;

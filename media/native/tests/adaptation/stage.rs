@@ -43,6 +43,10 @@ pub(crate) struct Stage {
     pub(crate) changes: Vec<(u64, String, Option<u32>, String)>,
     /// Estimates that control was told of, and when.
     pub(crate) estimates: Vec<(u64, Notice)>,
+    /// What publishers of video were told to be wanted, and when.
+    pub(crate) demands: Vec<(u64, Option<u32>)>,
+    /// What was said to be wrong with a publisher or its viewers.
+    pub(crate) blamed: Vec<String>,
     pub(crate) began_ns: u64,
     frame: u64,
     microphone: usize,
@@ -81,6 +85,8 @@ impl Stage {
             series: Vec::new(),
             changes: Vec::new(),
             estimates: Vec::new(),
+            demands: Vec::new(),
+            blamed: Vec::new(),
             frame: 0,
             microphone,
         }
@@ -166,20 +172,32 @@ impl Stage {
 
     fn note_changes(&mut self) {
         for notice in self.world.take_notices() {
-            if matches!(notice, Notice::BandwidthEstimated { .. }) {
-                let at_ns = self.world.now_ns - self.began_ns;
-                self.estimates.push((at_ns, notice.clone()));
-            }
-            if let Notice::LayersChanged {
-                consumer,
-                spatial_layer,
-                reason,
-                ..
-            } = notice
-            {
-                let at_ns = self.world.now_ns - self.began_ns;
-                let change = (at_ns, consumer, spatial_layer, reason.unwrap_or_default());
-                self.changes.push(change);
+            let at_ns = self.world.now_ns - self.began_ns;
+            match notice {
+                Notice::BandwidthEstimated { .. } => self.estimates.push((at_ns, notice)),
+                Notice::LayersChanged {
+                    consumer,
+                    spatial_layer,
+                    reason,
+                    ..
+                } => {
+                    let change = (at_ns, consumer, spatial_layer, reason.unwrap_or_default());
+                    self.changes.push(change);
+                }
+                Notice::ProducerDemandChanged {
+                    producer,
+                    spatial_layer,
+                } if producer != "mic" => {
+                    self.demands.push((at_ns, spatial_layer));
+                }
+                Notice::ProducerActivityChanged { active: false, .. } => {
+                    self.blamed.push("silent".into());
+                }
+                Notice::ConsumerFrozen { frozen: true, .. } => self.blamed.push("frozen".into()),
+                Notice::ProducerScore { scores, .. } if scores.iter().any(|&one| one < 9) => {
+                    self.blamed.push(format!("{scores:?}"));
+                }
+                _ => {}
             }
         }
     }

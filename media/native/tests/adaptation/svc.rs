@@ -26,8 +26,8 @@ const STEP_NS: u64 = 5 * MS;
 const NONE: u16 = u16::MAX;
 
 /// A publisher of one stream of three spatial layers, each of three temporal ones.
-struct Svc {
-    stage: Stage,
+pub(crate) struct Svc {
+    pub(crate) stage: Stage,
     stream: usize,
     is_key: bool,
     picture: u16,
@@ -36,6 +36,14 @@ struct Svc {
     tl0: u8,
     plis: usize,
     frames: u64,
+    /// How many spatial layers it sends.
+    layers: u8,
+    /// It sends others with its next picture, and begins them with a keyframe or not.
+    next: Option<(u8, bool)>,
+    /// So long after it was told of a demand it meets that, as pages do; None: it ignores it.
+    pub(crate) obeys_ns: Option<u64>,
+    met: usize,
+    pub(crate) keyframes: usize,
 }
 
 /// What one frame says of itself.
@@ -49,7 +57,7 @@ struct Frame {
 }
 
 impl Svc {
-    fn new(mode: &str, path: Path) -> Self {
+    pub(crate) fn new(mode: &str, path: Path) -> Self {
         let mut stage = Stage::new(0, &[]);
         let mut row = rows::video("svc", "send", &[(None, Some(SSRC))]);
         row.codecs[0].mime_type = "video/VP9".into();
@@ -68,28 +76,67 @@ impl Svc {
             tl0: 30,
             plis: 0,
             frames: 0,
+            layers: 3,
+            next: None,
+            obeys_ns: None,
+            met: 0,
+            keyframes: 0,
         };
         svc.want(None, None);
         svc.stage.world.peers[1].watch(VIEWED);
         svc
     }
 
-    fn want(&mut self, spatial_layer: Option<u32>, temporal_layer: Option<u32>) {
-        let mut row = SetConsumer {
+    pub(crate) fn want(&mut self, spatial_layer: Option<u32>, temporal_layer: Option<u32>) {
+        self.set(SetConsumer {
             spatial_layer,
             temporal_layer,
             ..rows::view("svc0", "recv0", "svc", VIEWED)
-        };
+        });
+    }
+
+    /// Pauses the viewer, or resumes it.
+    pub(crate) fn pause(&mut self, paused: bool) {
+        self.set(SetConsumer {
+            paused,
+            ..rows::view("svc0", "recv0", "svc", VIEWED)
+        });
+    }
+
+    fn set(&mut self, mut row: SetConsumer) {
         row.codecs[0].mime_type = "video/VP9".into();
         self.stage.world.order(Order::SetConsumer(row));
     }
 
-    fn run(&mut self, duration_ns: u64) {
+    /// Sends other layers from its next picture on, which is a keyframe or not.
+    pub(crate) fn send_layers(&mut self, layers: u8, key: bool) {
+        self.next = Some((layers, key));
+    }
+
+    fn obey(&mut self) {
+        let Some(delay_ns) = self.obeys_ns else {
+            return;
+        };
+        let elapsed_ns = self.stage.world.now_ns - self.stage.began_ns;
+        let demands = &self.stage.demands[self.met..];
+        let due = demands.iter().filter(|one| one.0 + delay_ns <= elapsed_ns);
+        let due: Vec<Option<u32>> = due.map(|one| one.1).collect();
+        self.met += due.len();
+        if let Some(highest) = due.last() {
+            let layers = highest.map_or(0, |highest| highest as u8 + 1);
+            if layers != self.layers {
+                self.send_layers(layers, true);
+            }
+        }
+    }
+
+    pub(crate) fn run(&mut self, duration_ns: u64) {
         let end_ns = self.stage.world.now_ns + duration_ns;
         while self.stage.world.now_ns < end_ns {
             let elapsed_ns = self.stage.world.now_ns - self.stage.began_ns;
             if self.frames * S / FPS <= elapsed_ns {
                 self.frames += 1;
+                self.obey();
                 self.send_picture();
             }
             self.stage.run(STEP_NS);
@@ -98,8 +145,13 @@ impl Svc {
 
     fn send_picture(&mut self) {
         let asked = self.stage.world.peers[0].plis(SSRC);
-        let key = self.frames == 1 || asked > self.plis;
+        let mut key = self.frames == 1 || asked > self.plis;
         self.plis = asked;
+        if let Some((layers, with_key)) = self.next.take() {
+            self.layers = layers;
+            key |= with_key;
+        }
+        self.keyframes += usize::from(key && self.layers > 0);
         self.phase = if key { 0 } else { self.phase + 1 };
         self.picture = (self.picture + 1) & 0x7fff;
         // The pattern of L1T3: what each picture refers to lies so far back.
@@ -110,7 +162,8 @@ impl Svc {
         let mut datagrams = Vec::new();
         let peer = &mut self.stage.world.peers[0];
         peer.streams[self.stream].timestamp += 90_000 / FPS as u32;
-        for spatial in 0..3u8 {
+        let top = self.layers;
+        for spatial in 0..top {
             let frame = Frame {
                 picture: self.picture,
                 spatial,
@@ -124,7 +177,7 @@ impl Svc {
             let payloads = frame.payloads(temporal, self.tl0, key);
             let count = payloads.len();
             for (place, payload) in payloads.iter().enumerate() {
-                peer.streams[self.stream].marker = spatial == 2 && place + 1 == count;
+                peer.streams[self.stream].marker = spatial + 1 == top && place + 1 == count;
                 datagrams.push(peer.packet_with(self.stream, payload));
             }
         }
@@ -148,7 +201,7 @@ impl Svc {
     ///
     /// As in browsers a picture is decoded as a whole: each packet up to the marker is there, and all
     /// that it refers to was decoded. After a loss that may fail; never otherwise.
-    fn decode(&self) -> Vec<(f64, u8)> {
+    pub(crate) fn decode(&self) -> Vec<(f64, u8)> {
         let (mut decoded, mut shown) = (BTreeSet::new(), Vec::new());
         let (mut lost, mut ready_ns) = (false, 0);
         let mut picture: Vec<&Received> = Vec::new();
@@ -209,7 +262,7 @@ impl Svc {
         (at_ns - self.stage.began_ns) as f64 / S as f64
     }
 
-    fn layer_at(&self, seconds: f64) -> Option<u32> {
+    pub(crate) fn layer_at(&self, seconds: f64) -> Option<u32> {
         self.stage.layer_at("svc0", seconds)
     }
 }
@@ -248,7 +301,7 @@ impl Frame {
 }
 
 /// The longest time between two pictures.
-fn freeze_s(shown: &[(f64, u8)], from_s: f64, until_s: f64) -> f64 {
+pub(crate) fn freeze_s(shown: &[(f64, u8)], from_s: f64, until_s: f64) -> f64 {
     let times = shown.iter().map(|one| one.0);
     let mut within: Vec<f64> = times
         .filter(|at_s| (from_s..until_s).contains(at_s))

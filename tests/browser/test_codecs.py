@@ -9,8 +9,18 @@ from tests.support.chromium import Studio
 pytestmark = pytest.mark.browser
 
 
+WINDOWS = {
+    180: {"width": 320, "height": 480},
+    360: {"width": 640, "height": 600},
+    720: {"width": 1280, "height": 800},
+}
+"""Windows that are worth a layer of so many lines."""
+
+
 @pytest.mark.parametrize("codec", ["VP8", "H264", "VP9", "AV1"])
-def test_a_simulcast_host_is_watched(studio: Studio, codec: str) -> None:
+def test_a_simulcast_host_is_watched_and_pictures_go_on_over_switches_of_layers(
+    studio: Studio, codec: str
+) -> None:
     host = studio.live_host(f"codec={codec.lower()}")
     # Chromium raises its upper layers once transport-cc tells it that there is room.
     host.wait("probe.now?.layers.filter(({ framesEncoded }) => framesEncoded > 5).length === 3")
@@ -27,22 +37,6 @@ def test_a_simulcast_host_is_watched(studio: Studio, codec: str) -> None:
         " [kind, rtpParameters.encodings.length])"
     )
     assert sorted(consumers) == [["audio", 1], ["video", 1]]
-
-
-WINDOWS = {
-    180: {"width": 320, "height": 480},
-    360: {"width": 640, "height": 600},
-    720: {"width": 1280, "height": 800},
-}
-"""Windows that are worth a layer of so many lines."""
-
-
-@pytest.mark.parametrize("codec", ["VP8", "H264", "VP9", "AV1"])
-def test_pictures_go_on_over_switches_of_layers(studio: Studio, codec: str) -> None:
-    host = studio.live_host(f"codec={codec.lower()}")
-    host.wait("probe.now?.layers.filter(({ framesEncoded }) => framesEncoded > 5).length === 3")
-    viewer = studio.watching()
-    viewer.assert_plays()
     for turn, height in enumerate((180, 720, 360, 180, 720)):
         viewer.page.set_viewport_size(WINDOWS[height])
         viewer.wait(f"probe.now.frameHeight === {height}")

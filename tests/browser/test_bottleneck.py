@@ -168,6 +168,7 @@ def test_the_resolution_follows_a_link_that_is_narrowed_and_widened(
     assert_goes_on(both, "all")
 
 
+@pytest.mark.parametrize("stage", [""], ids=["simulcast"], indirect=True)
 @pytest.mark.parametrize(
     "disturbance",
     [

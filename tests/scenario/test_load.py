@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import av
@@ -28,9 +27,10 @@ pytestmark = [pytest.mark.plane, pytest.mark.timeout(90)]
 SECRET = "a-secret-of-the-tests-with-32-bytes-or-more"
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path / "data", tmp_path / "logs")
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    directory = tmp_path_factory.mktemp("load")
+    server = Server(directory / "data", directory / "logs")
     try:
         server.start()
         yield server

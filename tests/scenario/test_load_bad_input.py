@@ -28,9 +28,10 @@ SECRET = "a-secret-of-the-tests-with-32-bytes-or-more"
 SHORT = ("--viewers=2", "--duration=1s", "--join-timeout=1s")
 
 
-@pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path / "data", tmp_path / "logs", env={"REPRISE_SECRET": SECRET})
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    directory = tmp_path_factory.mktemp("load")
+    server = Server(directory / "data", directory / "logs", env={"REPRISE_SECRET": SECRET})
     try:
         server.start()
         yield server

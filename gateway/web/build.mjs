@@ -66,9 +66,14 @@ const preloads = (address) =>
     .map((path) => `<link rel="modulepreload" href="${PREFIX}${basename(path)}">`)
     .join('\n    ');
 
+/** What stands in the head of every page, where it says so. */
+const head = (await readFile(join(web, 'head.html'), 'utf8')).trim();
+const HEAD_GOES_HERE = '<!-- head.html -->';
+
 for (const page of PAGES) {
   const html = await readFile(join(web, page), 'utf8');
-  const linked = html.replace(/\/static\/[\w.-]+/g, (address) => {
+  if (!html.includes(HEAD_GOES_HERE)) throw new Error(`${page}: says nowhere ${HEAD_GOES_HERE}`);
+  const linked = html.replace(HEAD_GOES_HERE, head).replace(/\/static\/[\w.-]+/g, (address) => {
     if (!addresses.has(address)) throw new Error(`${page}: nothing builds ${address}`);
     return addresses.get(address);
   });

@@ -156,11 +156,17 @@ impl Encoding {
 /// What a packet counts as lost that came as a retransmission: late, but it came.
 const REPAIRED_WEIGHT: f64 = 0.25;
 
+/// A share of fewer packets says little: one of the three that a silent microphone sends in a second (DTX)
+/// is no third of a stream. What fewer reports tell is weighed as a part of so many, until there are.
+const PACKETS_MIN: u32 = 25;
+
 /// Scores a stream by its reports, and by what was repaired between them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Repairs {
     highest: Option<u32>,
     repaired: u64,
+    /// Packets, and what of them was lost, since there were enough to tell.
+    few: (u32, f64),
 }
 
 impl Repairs {
@@ -180,7 +186,17 @@ impl Repairs {
         } else {
             shares_repaired.min(share)
         };
-        score_of(share - share_repaired * (1.0 - REPAIRED_WEIGHT))
+        let share = share - share_repaired * (1.0 - REPAIRED_WEIGHT);
+        if expected == 0 || (expected >= PACKETS_MIN && self.few.0 == 0) {
+            return score_of(share);
+        }
+        self.few.0 = self.few.0.saturating_add(expected);
+        self.few.1 += share * f64::from(expected);
+        let (packets, lost) = self.few;
+        if packets >= PACKETS_MIN {
+            self.few = (0, 0.0);
+        }
+        score_of((lost / f64::from(packets.max(PACKETS_MIN))).min(1.0))
     }
 }
 
@@ -202,6 +218,30 @@ mod tests {
         assert_eq!((score_of(0.0), score_of(0.01)), (10, 10));
         assert_eq!((score_of(0.05), score_of(0.1)), (8, 7));
         assert_eq!((score_of(0.25), score_of(1.0)), (3, 0));
+    }
+
+    #[test]
+    fn few_packets_are_scored_together() {
+        let mut repairs = Repairs::default();
+        let mut highest = 1_000;
+        let mut next = |packets: u32, fraction_lost| {
+            highest += packets;
+            let report = ReportBlock {
+                extended_highest_sequence_number: highest,
+                fraction_lost,
+                ..ReportBlock::default()
+            };
+            repairs.score(&report, 0)
+        };
+        next(0, 0);
+        // One of two, and none of the next: at most one of 25.
+        assert_eq!([next(2, 128), next(3, 0), next(2, 0)], [8, 8, 8]);
+        assert_eq!([next(18, 0), next(3, 0)], [8, 10]);
+        // Half of a slow stream is half of it in time.
+        assert_eq!([next(8, 128), next(8, 128), next(8, 128)], [5, 2, 1]);
+        assert_eq!([next(50, 0), next(50, 128), next(50, 0)], [10, 1, 10]);
+        // Enough is judged by itself.
+        assert_eq!(next(100, 255), 0);
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod resting_layers;
 mod rewriting_properties;
 mod runs;
 mod scores;
+mod silence;
 mod simulcast;
 mod sound_along;
 mod spanning_workers;

@@ -175,8 +175,9 @@ def test_the_resolution_follows_a_link_that_is_narrowed_and_widened(
         {"loss": 0.05},
         {"delay_ms": 100.0},
         {"delay_ms": 40.0, "jitter_ms": 30.0},
+        {"delay_ms": 100.0, "loss": 0.05},
     ],
-    ids=["5-percent-loss", "100-ms-delay", "jitter"],
+    ids=["5-percent-loss", "100-ms-delay", "jitter", "loss-and-delay"],
 )
 def test_the_video_goes_on_over_a_disturbed_link(
     watch: Watch, wire: Namespace, stage: tuple[Tab, Tab], disturbance: dict[str, float]

@@ -31,7 +31,7 @@ const PADDING_BYTES: usize = 255;
 /// Between two trains: after one that found room, at first, and at most.
 const AGAIN_NS: u64 = 400_000_000;
 const WAIT_NS: u64 = 1_500_000_000;
-const WAIT_NS_MAX: u64 = 3_000_000_000;
+const WAIT_NS_MAX: u64 = 2_000_000_000;
 
 /// No train so soon after queues were seen to grow.
 const CALM_NS: u64 = 2_000_000_000;

@@ -1,7 +1,8 @@
 //! Keyframes by the router's own clock, so that those who join find a recent one in the cache.
 //!
-//! While people join an encoding or wait to be switched to it, its publisher is asked for a keyframe when
-//! the last one is [`Refresh`]'s interval old. So what it is asked depends on the clock, and not on how many come.
+//! While people join an encoding, its publisher is asked for a keyframe when the last one is [`Refresh`]'s interval
+//! old, and when it is half as old while somebody waits to climb: in a stream with layers inside that may need two,
+//! one after the other. So what it is asked depends on the clock, and not on how many come.
 //! [`AUDIENCE_NS`] after the last of them the clock stops: a room where nobody comes or goes pays nothing.
 //! A publisher that makes keyframes by itself in time is never asked.
 
@@ -48,6 +49,8 @@ pub(crate) struct Refresh {
     keyframe_ns: Option<u64>,
     /// Who waits for the next one, or was served from the cache since the last.
     viewers: u32,
+    /// Some of them wait to climb.
+    climbs: bool,
     until_ns: u64,
 }
 
@@ -56,11 +59,17 @@ impl Refresh {
     pub(super) fn handle_keyframe(&mut self, now_ns: u64) {
         self.keyframe_ns = Some(now_ns);
         self.viewers = 0;
+        self.climbs = false;
     }
 
     /// When the publisher is asked, with this interval.
     fn due_ns(&self, now_ns: u64, interval_ns: u64) -> Option<u64> {
         let wanted = self.viewers > 0 || now_ns < self.until_ns;
+        let interval_ns = if self.climbs {
+            interval_ns / 2
+        } else {
+            interval_ns
+        };
         let due_ns = self.keyframe_ns.map_or(0, |at_ns| at_ns + interval_ns);
         wanted.then_some(due_ns.max(now_ns))
     }
@@ -95,6 +104,8 @@ impl Engine {
             state.refresh.viewers = state.refresh.viewers.saturating_add(who.viewers);
             if who.joins {
                 state.refresh.until_ns = now_ns + AUDIENCE_NS;
+            } else {
+                state.refresh.climbs = true;
             }
             self.arm_refresh(now_ns, key, encoding);
         }
@@ -134,6 +145,7 @@ impl Engine {
         }
         // What rests has nobody to ask; its next packets begin with a keyframe.
         let viewers = std::mem::take(&mut state.refresh.viewers);
+        state.refresh.climbs = false;
         if state.live {
             let causes = Cause::Clock.into();
             state.keyframes.ask_for(viewers.max(1), causes);

@@ -8,6 +8,7 @@
 mod support;
 
 mod camera;
+mod climbing;
 mod decoder;
 mod plot;
 mod stage;

@@ -1,13 +1,15 @@
 """Measure how soon a newcomer sees the stream: viewers in Chromium join one after another.
 
-    python -m bench.first_frame [--joins N] [--json]
+    python -m bench.first_frame [--joins N] [--data DIR] [--json]
 
 From the moment when the page sends `join` on its WebSocket to its first decoded frame
 (`requestVideoFrameCallback`), on loopback, with the host's three layers live. Beside the times
 stand those since the page was opened (its scripts are not in any cache), how often the host was
-asked for a keyframe meanwhile, by the room's log, and when the median viewer had got how far. Each
-viewer is a process of its own in a window that was open before. Chromium and the server go before
-other work of the machine where they may (root), and the tests' probe rests.
+asked for a keyframe meanwhile and why, by the room's log, and when the median viewer and the
+slowest had got how far. What the server waits for its disk is a part of the time; `--data` on a
+file system in memory shows how large a part. Each viewer is a process of its own in a window that
+was open before. Chromium and the server go before other work of the machine where they may (root),
+and the tests' probe rests.
 """
 
 from __future__ import annotations
@@ -126,26 +128,37 @@ def run(server: Server, joins: int, output: Path) -> dict[str, Any]:
         before = keyframe_requests(server)
         waits_ms: list[float] = []
         opened_ms: list[float] = []
+        slowest_ms: dict[str, float] = {"join sent": 0.0, "frame shown": 0.0}
         steps_ms: dict[str, list[float]] = {}
         for _ in range(joins):
             times_ms = visitor.join()
             for step, at_ms in times_ms.items():
                 steps_ms.setdefault(step, []).append(at_ms - times_ms["join sent"])
             waits_ms.append(times_ms["frame shown"] - times_ms["join sent"])
+            slowest_ms = max(slowest_ms, times_ms, key=_wait_ms)
             opened_ms.append(times_ms["frame shown"])
-        asked = keyframe_requests(server) - before
+        asked = keyframe_requests(server)[len(before) :]
         studio.close()
     return {
         "joins": joins,
         **_spread(waits_ms),
-        "keyframe_requests_to_the_host": asked,
+        "keyframe_requests_to_the_host": len(asked),
+        "why_they_were_made": asked,
         "since_the_page_was_opened": _spread(opened_ms),
         "steps_p50_ms": {
             step: round(statistics.median(each))
             for step, each in sorted(steps_ms.items(), key=lambda one: statistics.median(one[1]))
         },
+        "steps_of_the_slowest_ms": {
+            step: round(at_ms - slowest_ms["join sent"])
+            for step, at_ms in sorted(slowest_ms.items(), key=lambda one: one[1])
+        },
         "load": round(os.getloadavg()[0], 1),
     }
+
+
+def _wait_ms(times_ms: dict[str, float]) -> float:
+    return times_ms["frame shown"] - times_ms["join sent"]
 
 
 def _spread(each_ms: list[float]) -> dict[str, int]:
@@ -157,23 +170,28 @@ def _spread(each_ms: list[float]) -> dict[str, int]:
     }
 
 
-def keyframe_requests(server: Server) -> int:
-    """How often the host was asked for a keyframe, by the log."""
+def keyframe_requests(server: Server) -> list[str]:
+    """The causes of each request for a keyframe that the host was sent, by the log."""
     command = [*COMMAND, "replay", "show", ROOM, f"--data={server.data}", "--json"]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     entries = (json.loads(line) for line in shown.splitlines())
-    return sum(each["type"] == "KeyFrameAsked" for each in entries)
+    asked = (each["data"] for each in entries if each["type"] == "KeyFrameAsked")
+    return [" ".join(each.get("causes", ["repeated"])) for each in asked]
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Measure the time to a viewer's first frame.")
     parser.add_argument("--joins", type=int, default=20)
+    parser.add_argument("--data", type=Path, help="directory for the server's, such as /dev/shm")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="first-frame-") as directory:
+    with (
+        tempfile.TemporaryDirectory(prefix="first-frame-") as directory,
+        tempfile.TemporaryDirectory(prefix="first-frame-", dir=options.data) as data,
+    ):
         where = Path(directory)
-        server = Server(where / "data", where)
+        server = Server(Path(data) / "data", where)
         try:
             with preceding():
                 server.start()

@@ -300,7 +300,8 @@ fn store(
         let uplink = transport.and_then(|key| table.transports.get_mut(key)?.uplink.as_mut());
         fell = uplink.is_some_and(|uplink| {
             let source = (reception.ssrc, encoding.clock_rate);
-            uplink.record(now_ns, source, facts.timestamp, arrival.len)
+            let place = (sequence, facts.timestamp);
+            uplink.record(now_ns, source, place, arrival.len)
         });
         counters.packets += 1;
         counters.bytes += facts.payload_len as u64;

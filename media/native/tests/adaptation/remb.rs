@@ -36,8 +36,8 @@ fn run(stage: &mut Stage, duration_s: u64) -> (Vec<u64>, u64) {
     (told, queue_ms)
 }
 
-#[test]
-fn one_with_remb_alone_is_brought_to_its_capacity_and_up_again() {
+/// A publisher that takes REMB alone, behind a way up of its own.
+fn publisher() -> Stage {
     let mut stage = Stage::new(1, &[WANTED_BPS]);
     let mut row = camera::producer("cam0", "send", &stage.cameras[0].ssrcs());
     (row.codecs[0].transport_cc, row.codecs[0].remb) = (false, true);
@@ -47,6 +47,12 @@ fn one_with_remb_alone_is_brought_to_its_capacity_and_up_again() {
     path.is_uplink = true;
     stage.world.paths.push(path);
     stage.world.routes.insert(address, 0);
+    stage
+}
+
+#[test]
+fn one_with_remb_alone_is_brought_to_its_capacity_and_up_again() {
+    let mut stage = publisher();
     let (told, _) = run(&mut stage, 10);
     assert!(
         told.iter().all(|&bps| bps >= 3_000_000),
@@ -63,8 +69,33 @@ fn one_with_remb_alone_is_brought_to_its_capacity_and_up_again() {
     assert!(queue_ms < 400, "{queue_ms} ms");
 
     stage.world.paths[0].capacity_bps = 5_000_000;
-    let (told, _) = run(&mut stage, 60);
+    let (told, _) = run(&mut stage, 20);
     assert!(told.last() >= Some(&WANTED_BPS), "{told:?}");
+}
+
+#[test]
+fn one_whose_way_has_no_queue_is_brought_down_by_what_it_loses_and_comes_up_again() {
+    let mut stage = publisher();
+    run(&mut stage, 10);
+    stage.world.paths[0].capacity_bps = 700_000;
+    stage.world.paths[0].queue_ns_max = 20 * MS;
+    let (told, _) = run(&mut stage, 30);
+    let held = &told[100..];
+    assert!(
+        held.iter().all(|bps| (300_000..=1_100_000).contains(bps)),
+        "{told:?}"
+    );
+    stage.world.paths[0].capacity_bps = 5_000_000;
+    let (told, _) = run(&mut stage, 30);
+    assert!(told.last() >= Some(&WANTED_BPS), "{told:?}");
+}
+
+#[test]
+fn losses_of_the_way_itself_hold_no_publisher_down() {
+    let mut stage = publisher();
+    stage.world.paths[0].loss_permille = 50;
+    let (told, _) = run(&mut stage, 30);
+    assert!(told.iter().all(|&bps| bps >= WANTED_BPS), "{told:?}");
 }
 
 /// Runs a viewer that says what it can take, ten times a second.

@@ -105,6 +105,9 @@ def _url(text: str) -> str:
     url = re.sub(r"^http(s?)://", r"ws\1://", text)
     if "://" not in url:
         url = f"ws://{url}"
+    if "@" in url:
+        # It would stand in reports, and no server takes it.
+        raise ValueError("an address with a name or password in it: give --token or --secret")
     try:
         parts = urlsplit(url)
         known = parts.scheme in ("ws", "wss") and parts.hostname and parts.port != 0

@@ -142,6 +142,7 @@ def test_standard_output_that_takes_nothing_is_told_in_one_line(
         (["ws://:3001"], ["is no address"]),
         (["ws://[::1"], ["is no address"]),
         (["ftp://localhost:1"], ["is no address"]),
+        (["ws://someone:hunter2@localhost:1"], ["name or password", "--token"]),
         (["localhost:1", "--viewers=0", "--publishers=0"], ["nobody"]),
         (["localhost:1", "--fps=nan"], ["--fps", "no number"]),
         (["localhost:1", "--churn=nan"], ["--churn", "no number"]),

@@ -209,14 +209,15 @@ class Media:
     codecs: tuple[str, ...] = _setting(
         CODECS,
         values.read_list(_codec),
-        "Codecs that are routed, the preferred ones first.",
+        "Codecs that are routed, the preferred ones first. With opus goes audio/red.",
         metavar="CODEC",
         shown=",".join(CODECS),
         many=True,
     )
     keyframe_interval_s: int = _whole(
         4,
-        "While people join, publishers make keyframes so often; viewers begin with the last one."
+        "While people join, publishers make keyframes so often, and twice as often while somebody "
+        "waits to climb; viewers begin with the last one."
         " 0: each waits for its own.",
         0,
         8,

@@ -59,8 +59,8 @@ _ONE_LINE = Meta(pattern=r"^[^\x00-\x1f\x7f]*\Z")
 # Viewers put what publishers say into their SDP, where a line break would begin an attribute of
 # the publisher's making.
 
-ParameterName = Annotated[str, Meta(pattern=r"^[!-:<>-~]+\Z", max_length=64)]
-"""Name of a format parameter, as in SDP's `a=fmtp`."""
+ParameterName = Annotated[str, Meta(pattern=r"^[!-:<>-~]*\Z", max_length=64)]
+"""Name of a format parameter, as in SDP's `a=fmtp`; empty for what has none there (RFC 2198, 5)."""
 
 ParameterValue = (
     Annotated[str, _ONE_LINE, Meta(max_length=1024)]

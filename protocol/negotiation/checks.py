@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from protocol.negotiation.codecs import is_rtx
+from protocol.negotiation.codecs import is_red, is_rtx
 from protocol.negotiation.header_extensions import HEADER_EXTENSION_BY_URI
 from protocol.negotiation.scalability import parse_scalability_mode
 from protocol.orders import Kind
@@ -78,6 +78,8 @@ def _codec_problems(kind: Kind, codecs: tuple[RtpCodecParameters, ...]) -> Itera
             yield f"{codec.mime_type} is no {kind} codec"
         if codec.payload_type in _RTCP_PAYLOAD_TYPES:
             yield f"payload type {codec.payload_type} is mistaken for RTCP"
+    if media and all(is_red(codec) for codec in codecs if not is_rtx(codec)):
+        yield "audio/red comes without the codec that it carries"
     apts = [codec.parameters.get("apt") for codec in codecs if is_rtx(codec)]
     if not all(isinstance(apt, int) and apt in media for apt in apts):
         yield "an RTX codec's apt names no media codec"

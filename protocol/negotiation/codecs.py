@@ -32,6 +32,11 @@ def is_rtx(codec: RtpCodecCapability | RtpCodecParameters) -> bool:
     return codec.mime_type.lower().endswith("/rtx")
 
 
+def is_red(codec: RtpCodecCapability | RtpCodecParameters) -> bool:
+    """Tell whether the entry is redundant audio (RFC 2198), whose blocks name other codecs."""
+    return codec.mime_type.lower() == "audio/red"
+
+
 def integer_parameter(parameters: CodecParameters, name: str, default: int | None) -> int | None:
     """Return a format parameter as an integer, `default` if absent, None if it is no integer."""
     value = parameters.get(name)

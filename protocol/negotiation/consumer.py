@@ -10,6 +10,7 @@ from protocol.negotiation.codecs import (
     CodecIdentity,
     codec_identity,
     common_feedback,
+    is_red,
     pair_with_rtx,
 )
 from protocol.negotiation.header_extensions import ABS_SEND_TIME_URI, TRANSPORT_CC_URI
@@ -112,7 +113,8 @@ def _match_codecs(
             feedback = common_feedback(codec.rtcp_feedback, capability.rtcp_feedback)
             reduced = msgspec.structs.replace(codec, rtcp_feedback=feedback)
             matches.append((reduced, None if rtx_capability is None else rtx))
-    return matches
+    # Redundant audio is of no use to a viewer without the codec in it.
+    return [] if all(is_red(codec) for codec, _ in matches) else matches
 
 
 def _with_one_bandwidth_feedback(

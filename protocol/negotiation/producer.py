@@ -14,6 +14,7 @@ from protocol.negotiation.codecs import (
     answer_parameters,
     codec_identity,
     common_feedback,
+    is_red,
     pair_with_rtx,
 )
 from protocol.negotiation.header_extensions import HEADER_EXTENSION_BY_URI
@@ -134,7 +135,7 @@ class _CodecMatch(msgspec.Struct, frozen=True, kw_only=True):
                     channels=capability.channels,
                     parameters=(
                         self.media.parameters
-                        if capability is self.router_media
+                        if capability is self.router_media and not is_red(capability)
                         else capability.parameters
                     ),
                     rtcp_feedback=capability.rtcp_feedback,

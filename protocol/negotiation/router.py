@@ -87,6 +87,16 @@ MEDIA_CODECS: Mapping[str, MediaCodec] = {
     "opus": MediaCodec(
         kind="audio", mime_type="audio/opus", payload_type=100, clock_rate=48_000, channels=2
     ),
+    "opus/red": MediaCodec(
+        kind="audio",
+        mime_type="audio/red",
+        payload_type=117,
+        clock_rate=48_000,
+        channels=2,
+        # RFC 2198, 5: the codec of the newest frame and of the one before, without a name. Browsers
+        # take none for redundant audio that does not say it.
+        parameters={"": "100/100"},
+    ),
     "VP8": _video("video/VP8", 101),
     "VP9": _video("video/VP9", 103, profile_id=0),
     "H264/42e01f": _h264(107, "42e01f"),
@@ -96,7 +106,7 @@ MEDIA_CODECS: Mapping[str, MediaCodec] = {
     "AV1": _video("video/AV1", 115, profile=0),
     "VP9/2": _video("video/VP9", 105, profile_id=2),
 }
-"""Every codec that a router can be set to, by the name that settings use.
+"""Every codec that a router can be set to; settings name those with the same word before the slash.
 
 The order is one of preference: a publisher without a wish of its own takes the first of a kind.
 """

@@ -6,7 +6,7 @@ No actors and no signaling: rows are made by the negotiation, as actors make the
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -33,7 +33,7 @@ from protocol.negotiation import (
 )
 from protocol.notices import DtlsStateChanged, IceStateChanged, ProducerActivityChanged
 from protocol.orders import IceCredentials, Remove, SetConsumer, SetTransport
-from protocol.rtp_parameters import RtpParameters
+from protocol.rtp_parameters import RtpCapabilities, RtpParameters
 from protocol.transport_parameters import (
     DtlsFingerprint,
     DtlsParameters,
@@ -41,6 +41,7 @@ from protocol.transport_parameters import (
     IceParameters,
 )
 from tests.contract.plane_harness import environment, short_directory
+from tests.support.red import red_payload, redundant, takes_red, with_red
 from tests.unit.dtls_pair import contexts
 
 pytestmark = pytest.mark.plane
@@ -139,9 +140,10 @@ class Bench:
         name: str = "p",
         *,
         loop: MediaLoop | None = None,
+        change: Callable[[RtpParameters], RtpParameters] = lambda parameters: parameters,
     ) -> tuple[StreamSender, RtpParameters]:
         loop = loop or media_loop(codec)
-        parameters = publisher_parameters(ROUTER, codec, mid=name)
+        parameters = change(publisher_parameters(ROUTER, codec, mid=name))
         negotiated = negotiate_producer(loop.kind, parameters, ROUTER)
         assert isinstance(negotiated, ProducerNegotiation)
         row = producer_row(
@@ -158,11 +160,16 @@ class Bench:
         return sender, negotiated.consumable_rtp_parameters
 
     def consume(
-        self, transport: WebRtcTransport, consumable: RtpParameters, *, paused: bool = False
+        self,
+        transport: WebRtcTransport,
+        consumable: RtpParameters,
+        *,
+        viewer: RtpCapabilities | None = None,
+        paused: bool = False,
     ) -> tuple[StreamReceiver, SetConsumer]:
         told = consumer_parameters(
             consumable,
-            viewer_capabilities(ROUTER),
+            viewer or viewer_capabilities(ROUTER),
             ssrc=7001,
             rtx_ssrc=7002,
             mid="0",
@@ -278,6 +285,31 @@ async def test_a_consumer_that_resumes_begins_with_a_keyframe_and_no_gap(bench: 
     await receiver.wait_keyframes(keyframes + 1)
     await receiver.wait_packets(receiver.packets + 20)
     assert receiver.gaps == 0
+
+
+@pytest.mark.parametrize("takes", [True, False])
+async def test_opus_with_redundancy_reaches_a_viewer_as_it_takes_it(
+    bench: Bench, takes: bool
+) -> None:
+    loop = redundant(media_loop("audio/opus"))
+    up = await bench.transport("up", "send")
+    sender, consumable = await bench.publish(up, "audio/opus", loop=loop, change=with_red)
+    viewer = viewer_capabilities(ROUTER)
+    viewer = takes_red(viewer, ROUTER) if takes else viewer
+    down = await bench.transport("down", "recv")
+    receiver, row = bench.consume(down, consumable, viewer=viewer)
+    payloads: list[bytes] = []
+    down.add_handlers(lambda packet, _at_ns: payloads.append(packet.payload))
+    await receiver.wait_packets(60)
+    assert [codec.payload_type for codec in row.codecs] == ([117, 100] if takes else [100])
+    assert (receiver.wrong_payload_type, receiver.gaps, receiver.duplicates) == (0, 0, 0)
+    frames = [payload for (payload,) in media_loop("audio/opus").frames]
+    if takes:
+        pairs = zip([frames[-1], *frames], frames, strict=False)
+        frames = [red_payload(*pair, loop.frame_ticks, 100) for pair in pairs]
+    assert len(payloads) >= 30
+    assert set(payloads) <= set(frames)
+    assert sender.nacks == 0
 
 
 async def test_a_viewers_losses_are_mended_by_rtx(bench: Bench) -> None:

@@ -80,7 +80,12 @@ class Peer:
     def sends(self, kind: Kind) -> list[dict[str, Any]]:
         """The parameters of one producer per codec of `kind`, without encodings and mid."""
         parameters = ortc.getSendingRtpParameters(kind, self.extended)
-        codecs = [codec for codec in parameters.codecs if not ortc.isRtxCodec(codec)]
+        # Of redundant audio, which is of no use without what it carries, it knows nothing.
+        codecs = [
+            codec
+            for codec in parameters.codecs
+            if not ortc.isRtxCodec(codec) and codec.mimeType != "audio/red"
+        ]
         return [
             parameters.model_copy(
                 update={"codecs": ortc.reduceCodecs(parameters.codecs, self.capability(codec))}

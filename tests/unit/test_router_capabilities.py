@@ -15,6 +15,7 @@ def test_all_codecs_are_offered_and_each_video_codec_has_rtx() -> None:
     pairs = pair_with_rtx(ROUTER.codecs)
     assert [media.mime_type for media, _ in pairs] == [
         "audio/opus",
+        "audio/red",
         "video/VP8",
         "video/VP9",
         *["video/H264"] * 4,

@@ -1,6 +1,7 @@
 //! Payloads of every codec: keyframes start frames, and descriptors stay inside the payload.
 #![no_main]
 
+use _native::codec::red::{HEAD_LEN_MAX, Red};
 use _native::codec::{Codec, inspect, vp8, vp9};
 use libfuzzer_sys::fuzz_target;
 
@@ -16,6 +17,12 @@ fuzz_target!(|data: &[u8]| {
     let info = inspect(Codec::Av1, payload, Some(descriptor));
     assert!(info.start_of_frame || !info.keyframe);
 
+    if let Some(red) = Red::read(data) {
+        let mut head = [0; HEAD_LEN_MAX];
+        let len = red.write_head(Some, &mut head).expect("all are mapped");
+        assert_eq!(head[..len], data[..len]);
+        assert!(len + red.newest().len() <= data.len());
+    }
     if let Some(descriptor) = vp8::Descriptor::parse(data) {
         assert!(descriptor.len < data.len());
         if let Some(picture_id) = descriptor.picture_id {

@@ -5,6 +5,7 @@ pub mod av1;
 pub mod dependency_descriptor;
 pub mod dependency_rewrite;
 pub mod h264;
+pub mod red;
 pub mod vp8;
 pub mod vp9;
 
@@ -16,6 +17,8 @@ use dependency_rewrite::ActiveTargets;
 pub enum Codec {
     /// Opus (RFC 7587).
     Opus,
+    /// Audio with redundancy (RFC 2198).
+    Red,
     /// VP8 (RFC 7741).
     Vp8,
     /// VP9 (RFC 9628).
@@ -31,6 +34,7 @@ impl Codec {
     pub fn from_mime_type(mime_type: &str) -> Option<Self> {
         let known = [
             ("audio/opus", Codec::Opus),
+            ("audio/red", Codec::Red),
             ("video/VP8", Codec::Vp8),
             ("video/VP9", Codec::Vp9),
             ("video/H264", Codec::H264),
@@ -44,7 +48,7 @@ impl Codec {
 
     /// Whether a decoder can start at keyframes only.
     pub fn needs_keyframe(self) -> bool {
-        !matches!(self, Codec::Opus)
+        !matches!(self, Codec::Opus | Codec::Red)
     }
 }
 
@@ -201,7 +205,7 @@ impl LayerReader {
 /// and malformed payloads start nothing.
 pub fn inspect(codec: Codec, payload: &[u8], dependency_descriptor: Option<&[u8]>) -> PayloadInfo {
     match codec {
-        Codec::Opus => PayloadInfo::unlayered(false, !payload.is_empty()),
+        Codec::Opus | Codec::Red => PayloadInfo::unlayered(false, !payload.is_empty()),
         Codec::Vp8 => vp8::inspect(payload),
         Codec::Vp9 => vp9::inspect(payload),
         Codec::H264 => h264::inspect(payload),
@@ -268,7 +272,14 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Codec; 5] = [Codec::Opus, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1];
+    const ALL: [Codec; 6] = [
+        Codec::Opus,
+        Codec::Red,
+        Codec::Vp8,
+        Codec::Vp9,
+        Codec::H264,
+        Codec::Av1,
+    ];
 
     #[test]
     fn codecs_are_found_by_mime_type_in_any_case() {

@@ -43,8 +43,6 @@ pub(crate) struct CodecEntry {
 /// An [`EgressFormat`] and how many consumers share it.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedFormat {
-    pub(crate) extensions: Vec<(u8, ExtensionKind)>,
-    pub(crate) payload_types: Vec<(u8, u8)>,
     pub(crate) format: EgressFormat,
     /// Whether its packets bear transport-wide numbers.
     pub(crate) numbers_packets: bool,
@@ -201,22 +199,18 @@ impl Producer {
     /// The place of a format among those that are shared; it has one user more.
     pub(crate) fn take_format(
         &mut self,
-        extensions: Vec<(u8, ExtensionKind)>,
-        payload_types: Vec<(u8, u8)>,
+        extensions: &[(u8, ExtensionKind)],
+        payload_types: &[(u8, u8)],
     ) -> usize {
-        let same =
-            |one: &SharedFormat| one.extensions == extensions && one.payload_types == payload_types;
-        if let Some(place) = self.formats.iter().position(same) {
+        let red = self.codecs.iter().find(|one| one.codec == Some(Codec::Red));
+        let format = EgressFormat::new(ExtensionMap::new(extensions), payload_types)
+            .with_red(red.map(|one| one.row.payload_type));
+        if let Some(place) = self.formats.iter().position(|one| one.format == format) {
             self.formats[place].users += 1;
             return place;
         }
-        let format = EgressFormat::new(ExtensionMap::new(&extensions), &payload_types);
-        let numbers_packets = extensions
-            .iter()
-            .any(|&(_, kind)| kind == ExtensionKind::TransportCc);
+        let numbers_packets = format.extensions().id(ExtensionKind::TransportCc).is_some();
         let shared = SharedFormat {
-            extensions,
-            payload_types,
             format,
             numbers_packets,
             users: 1,

@@ -367,9 +367,12 @@ impl<'a> Work<'a> {
         }
         let (stream, index) = (&mut consumer.stream, rewritten.sequence);
         let outbound = &srtp.outbound;
-        let sealed = match packet.picture.filter(|_| !picture_offsets.is_identity()) {
-            None => outbound.protect_rtp_padded(stream, index, out, header_len, [payload, padding]),
-            Some(picture) => {
+        let picture = packet.picture.filter(|_| !picture_offsets.is_identity());
+        let sealed = match (picture, packet.prepared.head()) {
+            (None, []) => {
+                outbound.protect_rtp_padded(stream, index, out, header_len, [payload, padding])
+            }
+            (picture, head) => {
                 let packet_len = header_len + payload.len() + padding.len();
                 let Some(body) = out.get_mut(header_len..packet_len) else {
                     return;
@@ -377,7 +380,10 @@ impl<'a> Work<'a> {
                 let (copy, tail) = body.split_at_mut(payload.len());
                 copy.copy_from_slice(payload);
                 tail.copy_from_slice(padding);
-                picture_offsets.apply(&picture, copy);
+                copy[..head.len()].copy_from_slice(head);
+                if let Some(picture) = picture {
+                    picture_offsets.apply(&picture, copy);
+                }
                 outbound.protect_rtp_in_place(stream, index, out, header_len, packet_len)
             }
         };

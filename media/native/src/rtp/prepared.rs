@@ -15,6 +15,7 @@ use super::{ExtensionKind, ExtensionMap, RtpPacket};
 use crate::codec::dependency_rewrite::{
     GROWTH_MAX as DESCRIPTOR_GROWTH_MAX, VALUE_LEN_MAX as DESCRIPTOR_LEN_MAX,
 };
+use crate::codec::red::{HEAD_LEN_MAX as RED_HEAD_LEN_MAX, Red};
 
 /// Longest header that `PreparedPacket` writes. Extensions that would exceed it are left out.
 pub const HEADER_LEN_MAX: usize = 512;
@@ -36,6 +37,8 @@ pub struct EgressFormat {
     extensions: ExtensionMap,
     payload_types: [Option<u8>; 128],
     carries_extensions: bool,
+    /// The incoming payload type of redundant audio (RFC 2198).
+    red: Option<u8>,
 }
 
 impl EgressFormat {
@@ -55,7 +58,14 @@ impl EgressFormat {
             extensions,
             payload_types: by_incoming,
             carries_extensions,
+            red: None,
         }
+    }
+
+    /// The same, where packets of the incoming payload type `red` are redundant audio: viewers of a format
+    /// that does not forward it get the newest frame of each alone.
+    pub fn with_red(self, red: Option<u8>) -> Self {
+        Self { red, ..self }
     }
 
     /// Extension ids towards the viewers.
@@ -113,6 +123,21 @@ pub struct PreparedPacket<'a> {
     /// Outgoing id and value of the dependency descriptor.
     descriptor: Option<(u8, &'a [u8])>,
     payload: &'a [u8],
+    head: Head,
+}
+
+/// Bytes that stand in place of a payload's first ones.
+#[derive(Clone, Copy)]
+struct Head {
+    bytes: [u8; RED_HEAD_LEN_MAX],
+    len: usize,
+}
+
+impl Head {
+    const NONE: Self = Self {
+        bytes: [0; RED_HEAD_LEN_MAX],
+        len: 0,
+    };
 }
 
 impl<'a> PreparedPacket<'a> {
@@ -123,7 +148,17 @@ impl<'a> PreparedPacket<'a> {
         incoming: &ExtensionMap,
         format: &EgressFormat,
     ) -> Option<Self> {
-        let payload_type = format.payload_type(packet.header.payload_type)?;
+        let incoming_type = packet.header.payload_type;
+        let (payload_type, payload, head) = match format.red {
+            Some(red) if red == incoming_type && !packet.payload().is_empty() => {
+                unpack_red(packet.payload(), red, format)?
+            }
+            _ => (
+                format.payload_type(incoming_type)?,
+                packet.payload(),
+                Head::NONE,
+            ),
+        };
         let csrcs = packet.csrc_bytes();
         let block_start = HEADER_LEN_MIN + csrcs.len();
 
@@ -140,7 +175,8 @@ impl<'a> PreparedPacket<'a> {
             mid_id: format.extensions.id(ExtensionKind::Mid).unwrap_or(0),
             offsets: FieldOffsets::default(),
             descriptor: None,
-            payload: packet.payload(),
+            payload,
+            head,
         };
         if format.carries_extensions {
             prepared.template[0] |= 0x10;
@@ -204,9 +240,16 @@ impl<'a> PreparedPacket<'a> {
         self.template_len = self.block_start + writer.len();
     }
 
-    /// The payload, to be encrypted behind the header.
+    /// The payload, to be encrypted behind the header, but for what [`Self::head`] has in place of its
+    /// first bytes.
     pub fn payload(&self) -> &'a [u8] {
         self.payload
+    }
+
+    /// What stands in place of the payload's first bytes: they are other ones for viewers of this format.
+    /// Mostly empty.
+    pub fn head(&self) -> &[u8] {
+        &self.head.bytes[..self.head.len]
     }
 
     /// The dependency descriptor, as it came, if viewers of this format get it.
@@ -286,6 +329,7 @@ impl<'a> PreparedPacket<'a> {
         let body = out.get_mut(header_len..packet_len)?;
         body[..2].copy_from_slice(&original_sequence_number.to_be_bytes());
         body[2..].copy_from_slice(self.payload);
+        body[2..2 + self.head.len].copy_from_slice(self.head());
         Some((header_len, packet_len))
     }
 }
@@ -297,6 +341,23 @@ impl std::fmt::Debug for PreparedPacket<'_> {
             .field("payload_len", &self.payload.len())
             .finish_non_exhaustive()
     }
+}
+
+/// Redundant audio as viewers of a format get it: with their payload types, or the newest frame alone.
+fn unpack_red<'a>(
+    payload: &'a [u8],
+    payload_type: u8,
+    format: &EgressFormat,
+) -> Option<(u8, &'a [u8], Head)> {
+    let red = Red::read(payload)?;
+    let mut head = Head::NONE;
+    let written = red.write_head(|one| format.payload_type(one), &mut head.bytes);
+    if let Some((outgoing, len)) = format.payload_type(payload_type).zip(written) {
+        head.len = len;
+        return Some((outgoing, payload, head));
+    }
+    let newest = format.payload_type(red.newest_payload_type())?;
+    Some((newest, red.newest(), Head::NONE))
 }
 
 /// Whether an extension's value means the same to a viewer as to the router.

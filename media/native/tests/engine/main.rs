@@ -25,6 +25,7 @@ mod loss_to_viewer;
 mod loudness;
 mod pause_and_resume;
 mod recording;
+mod redundant_audio;
 mod resting_layers;
 mod rewriting_properties;
 mod runs;

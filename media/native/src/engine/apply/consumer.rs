@@ -82,7 +82,7 @@ pub(super) fn renew_format(table: &mut Table, key: ConsumerKey) {
     };
     let (media, rtx) = payload_types(&producer.row, &consumer.row);
     producer.release_format(consumer.format);
-    consumer.format = producer.take_format(extensions_for(&consumer.row), media);
+    consumer.format = producer.take_format(&extensions_for(&consumer.row), &media);
     consumer.rtx_payload_types = rtx;
     consumer.rewriter.forget_sent();
 }
@@ -202,7 +202,7 @@ fn insert_consumer(
     let rtx = row
         .rtx_ssrc
         .map(|ssrc| begin_rtx(&transport.ended, random, ssrc));
-    let format = producer.take_format(extensions_for(&row), media);
+    let format = producer.take_format(&extensions_for(&row), &media);
     let consumer = Consumer {
         transport: transport_key,
         producer: producer_key,

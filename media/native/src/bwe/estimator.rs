@@ -244,8 +244,10 @@ impl Estimator {
         };
         self.rate.update(now_ns, &inputs);
         if let Some(shown_bps) = self.probes.take(self.queue.queued_ns() < EMPTY_NS) {
-            // One that says far less than what flows, itself included, is mistaken.
-            if shown_bps >= acknowledged_bps.unwrap_or(0) / 4 * 3 {
+            // One that says far less than what flows, itself included, is mistaken. Where little was
+            // sent lately, what got through is of before.
+            let flows_bps = acknowledged_bps.unwrap_or(0).min(sent_bps);
+            if shown_bps >= flows_bps / 4 * 3 {
                 self.rate.set(now_ns, shown_bps);
                 self.loss.lift(shown_bps);
             }

@@ -94,6 +94,16 @@ impl Memory {
         now_ns + sooner_ns >= self.hold_until_ns || (is_another && now_ns >= fell_ns + HOLD_NS)
     }
 
+    /// What the estimate would have to be to give it more, which would take so much: as long as it waits,
+    /// that of another link.
+    fn wanted_bps(&self, now_ns: u64, least_bps: u64) -> u64 {
+        let (_, full_bps) = self.fell.unwrap_or_default();
+        match self.may_rise(now_ns, least_bps) {
+            true => least_bps,
+            false => least_bps.max(full_bps.saturating_mul(ANOTHER_LINK)),
+        }
+    }
+
     /// Whether room for more may be looked for.
     fn may_look(&self, now_ns: u64) -> bool {
         self.may_rise(now_ns, u64::MAX)
@@ -229,7 +239,8 @@ pub(crate) fn allocate(now_ns: u64, room: &Room, candidates: &mut [Candidate]) -
     let wanted_bps = lacking
         .map(|one| {
             let total_bps = spent_bps - one.cost_bps(one.taken) + one.cost_bps(one.taken + 1);
-            (total_bps as f64 / RAISE_SHARE) as u64 + 1
+            let least_bps = (total_bps as f64 / RAISE_SHARE) as u64 + 1;
+            one.memory.wanted_bps(now_ns, least_bps)
         })
         .min();
     let all_bps = candidates.iter().map(|one| one.cost_bps(one.steps.len()));
@@ -378,6 +389,24 @@ mod tests {
         assert_eq!(taken(&all), [2]);
         let outcome = allocate(S, &room(525_000, 0, true), &mut all);
         assert_eq!((taken(&all), outcome.wanted_bps.is_some()), (vec![1], true));
+    }
+
+    #[test]
+    fn while_a_step_up_waits_another_link_is_looked_for() {
+        let mut one = video(1, &[100, 500]);
+        one.memory.note(S, Some((1, 0)), None);
+        one.memory.note(2 * S, Some((0, 0)), None);
+        one.memory.note(3 * S, Some((1, 0)), None);
+        one.memory.note(4 * S, Some((0, 0)), Some(400_000));
+        one.memory.hold_until_ns = 40 * S;
+        let wanted = |now_ns| {
+            let mut all = [one.clone()];
+            allocate(now_ns, &room(300_000, 0, true), &mut all).wanted_bps
+        };
+        assert_eq!(wanted(5 * S), None, "so soon room is not looked for");
+        assert_eq!(wanted(20 * S), Some(2 * 400_000));
+        let least_bps = (500_000.0 * OVERHEAD / RAISE_SHARE) as u64 + 1;
+        assert_eq!(wanted(41 * S), Some(least_bps));
     }
 
     #[test]

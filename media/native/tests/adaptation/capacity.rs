@@ -60,6 +60,32 @@ fn a_link_for_sound_alone_pauses_the_video_and_brings_it_back() {
     assert!(back.is_some(), "{:?}", stage.changes);
 }
 
+/// Whatever a link was narrowed for, and however long: once it is wide again all layers are back within 10 s.
+#[test]
+fn what_was_paused_is_back_soon_after_its_link_is() {
+    for (seed, rates) in [(1, &[1_500_000][..]), (2, &[600_000]), (3, &RATES_BPS)] {
+        for narrowed_s in [5, 8, 12, 30, 60] {
+            let mut stage = Stage::new(seed, rates);
+            stage.add_viewer(Ok(Path::new(10_000_000, 25 * MS)));
+            stage.run(10 * S);
+            stage.world.paths[0].capacity_bps = 150_000;
+            stage.world.paths[0].queue_ns_max = 300 * MS;
+            stage.run(narrowed_s * S);
+            stage.world.paths[0].capacity_bps = 10_000_000;
+            let widened = stage.seconds();
+            stage.run(10 * S);
+            let top = Some(rates.len() as u32 - 1);
+            let layers = stage.layers("v0c0");
+            let last = layers.last().map(|one| one.1);
+            assert_eq!(
+                last,
+                Some(top),
+                "{rates:?}, {narrowed_s} s, {widened}: {layers:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn what_was_paused_is_tried_ever_more_rarely_and_sound_never_starves() {
     let mut stage = Stage::new(1, &[600_000]);

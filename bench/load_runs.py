@@ -39,6 +39,7 @@ def router(cores: Sequence[int], *, workers: int, viewers: int) -> Iterator[Serv
     """A fresh `reprise serve` with room for so many viewers."""
     options = ["--host=127.0.0.1", f"--workers={workers}", f"--peers-per-room-max={viewers + 9}"]
     options += [f"--sockets-max={viewers + 99}", f"--sockets-per-address-max={viewers + 99}"]
+    options += ["--producers-per-peer-max=2"]  # of so many peers more would not fit a room
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         where = Path(directory)
         server = Server(where / "data", where, options=options)

@@ -105,6 +105,11 @@ class Played:
         self.tester = tester.Tester(options, cast("Mass", self.mass), self.server)
         self.record = self.tester.record
 
+    async def cut(self, after_s: float, seats: slice) -> None:
+        """Break the connections of these clients off, so long after the beginning."""
+        await trio.sleep(after_s)
+        self.server.break_off(seats)
+
     async def run(self) -> float:
         """Run to the end; returns how long it took."""
         began_s = trio.current_time()
@@ -123,12 +128,7 @@ async def test_a_run_whose_clients_all_lost_their_seats_ends_and_says_why(
 ) -> None:
     played = Played(options)
     async with trio.open_nursery() as nursery:
-
-        async def cut() -> None:
-            await trio.sleep(20)
-            played.server.break_off(slice(None))
-
-        nursery.start_soon(cut)
+        nursery.start_soon(played.cut, 20, slice(None))
         assert await played.run() < 30
     record = played.record
     assert record.abandoned == "all clients lost their seats: the cable is cut"
@@ -143,12 +143,7 @@ async def test_a_publisher_that_is_lost_is_no_viewer(
 ) -> None:
     played = Played(options)
     async with trio.open_nursery() as nursery:
-
-        async def cut() -> None:
-            await trio.sleep(20)
-            played.server.break_off(slice(0, 1))
-
-        nursery.start_soon(cut)
+        nursery.start_soon(played.cut, 20, slice(0, 1))
         assert await played.run() > 60
     assert played.record.abandoned is None
     assert (played.record.losses.total(), played.record.samples[-1].joined) == (1, 4)

@@ -155,8 +155,7 @@ fn resend(engine: &mut Engine, now_ns: u64, key: ConsumerKey, sequence_number: u
             out[1] |= marker;
             let packet_len = header_len + payload.len();
             let copy = out.get_mut(header_len..packet_len)?;
-            copy.copy_from_slice(payload);
-            copy[..prepared.head().len()].copy_from_slice(prepared.head());
+            prepared.write_payload(copy);
             rewrite(copy);
             let stream = &consumer.stream;
             outbound.protect_rtp_again(stream, outgoing, &mut out, header_len, packet_len)

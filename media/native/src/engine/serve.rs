@@ -372,15 +372,14 @@ impl<'a> Work<'a> {
             (None, []) => {
                 outbound.protect_rtp_padded(stream, index, out, header_len, [payload, padding])
             }
-            (picture, head) => {
+            (picture, _) => {
                 let packet_len = header_len + payload.len() + padding.len();
                 let Some(body) = out.get_mut(header_len..packet_len) else {
                     return;
                 };
                 let (copy, tail) = body.split_at_mut(payload.len());
-                copy.copy_from_slice(payload);
+                packet.prepared.write_payload(copy);
                 tail.copy_from_slice(padding);
-                copy[..head.len()].copy_from_slice(head);
                 if let Some(picture) = picture {
                     picture_offsets.apply(&picture, copy);
                 }

@@ -252,6 +252,12 @@ impl<'a> PreparedPacket<'a> {
         &self.head.bytes[..self.head.len]
     }
 
+    /// Writes the payload as viewers of this format get it. `out` is as long as the payload.
+    pub fn write_payload(&self, out: &mut [u8]) {
+        out.copy_from_slice(self.payload);
+        out[..self.head.len].copy_from_slice(self.head());
+    }
+
     /// The dependency descriptor, as it came, if viewers of this format get it.
     pub fn descriptor(&self) -> Option<&'a [u8]> {
         self.descriptor.map(|(_, value)| value)
@@ -328,8 +334,7 @@ impl<'a> PreparedPacket<'a> {
         let packet_len = header_len + 2 + self.payload.len();
         let body = out.get_mut(header_len..packet_len)?;
         body[..2].copy_from_slice(&original_sequence_number.to_be_bytes());
-        body[2..].copy_from_slice(self.payload);
-        body[2..2 + self.head.len].copy_from_slice(self.head());
+        self.write_payload(&mut body[2..]);
         Some((header_len, packet_len))
     }
 }

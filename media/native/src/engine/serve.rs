@@ -199,8 +199,9 @@ impl<'a> Work<'a> {
             };
             let picture = self.pictures.get(place).copied().flatten();
             let structure = self.structure_of(pending.encoding);
-            let is_ahead =
-                pending.info.start_of_frame && consumer.rewriter.is_ahead(pending.sequence);
+            let info = &pending.info;
+            let may_change = info.is_layered && info.start_of_frame;
+            let is_ahead = may_change && consumer.rewriter.is_ahead(pending.sequence);
             let sieve =
                 consumer
                     .filter

@@ -7,8 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+from trio_websocket import open_websocket_url
 
-from load.client import INBOX_MAX, RequestRefused, SignalingClosed, connect
+from load.client import (
+    INBOX_MAX,
+    RequestRefused,
+    SignalingClient,
+    SignalingClosed,
+    attended,
+    connect,
+)
 from load.endpoint import Endpoint
 from protocol.answers import Joined
 from protocol.negotiation import router_capabilities
@@ -132,9 +140,12 @@ async def test_a_close_of_the_server_ends_what_waits_and_tells_why() -> None:
 
 
 async def test_a_server_that_never_welcomes_is_given_up() -> None:
-    async with signaling(echo, welcome=False) as url:
+    async with (
+        signaling(echo, welcome=False) as url,
+        open_websocket_url(url, subprotocols=[MSGPACK]) as socket,
+    ):
         with pytest.raises(trio.TooSlowError):
-            async with connect(url, timeout_s=0.2):
+            async with attended(SignalingClient(socket, MSGPACK), timeout_s=0.05):
                 pytest.fail("no welcome came")
 
 

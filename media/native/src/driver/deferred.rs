@@ -55,12 +55,15 @@ impl Deferred {
         self.entries.is_empty()
     }
 
-    /// Hands over what waited, with when it came (monotonic, in ns), and forgets it.
-    pub fn give(&mut self, mut take: impl FnMut(u64, SocketAddr, &mut [u8])) {
-        for entry in self.entries.drain(..) {
+    /// Hands over what waited, with when it came (monotonic, in ns), and forgets it: `most` datagrams.
+    pub fn give(&mut self, most: usize, mut take: impl FnMut(u64, SocketAddr, &mut [u8])) {
+        let count = most.min(self.entries.len());
+        for entry in self.entries.drain(..count) {
             take(entry.arrived_ns, entry.remote, &mut self.bytes[entry.place]);
         }
-        self.bytes.clear();
+        if self.entries.is_empty() {
+            self.bytes.clear();
+        }
     }
 }
 
@@ -89,14 +92,25 @@ mod tests {
         deferred.keep(7, remote(3), &REPORT[..4]);
         assert!(!deferred.is_empty());
         let mut given = Vec::new();
-        deferred
-            .give(|at_ns, remote, datagram| given.push((at_ns, remote.port(), datagram.to_vec())));
+        let mut give = |deferred: &mut Deferred| {
+            deferred.give(1, |at_ns, remote, datagram| {
+                given.push((at_ns, remote.port(), datagram.to_vec()));
+            });
+        };
+        give(&mut deferred);
+        deferred.keep(9, remote(1), &REPORT[..6]);
+        give(&mut deferred);
+        give(&mut deferred);
+        assert!(deferred.is_empty());
+        give(&mut deferred);
         assert_eq!(
             given,
-            [(5, 1, REPORT.to_vec()), (7, 3, REPORT[..4].to_vec())]
+            [
+                (5, 1, REPORT.to_vec()),
+                (7, 3, REPORT[..4].to_vec()),
+                (9, 1, REPORT[..6].to_vec())
+            ]
         );
-        assert!(deferred.is_empty());
-        deferred.give(|_, _, _| panic!("given twice"));
     }
 
     #[test]
@@ -111,7 +125,7 @@ mod tests {
                 kept += 1;
             }
             assert_eq!(kept, most);
-            deferred.give(|_, _, _| {});
+            deferred.give(kept, |_, _, _| {});
             assert!(deferred.has_room(&[0x80; 2 * BYTES_MAX]));
         }
     }

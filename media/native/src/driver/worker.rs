@@ -32,6 +32,10 @@ const LOOK_EVERY_MAX: u32 = 32;
 /// Sends after which one drain takes no more in, for orders and timers have their turn after it.
 const LOOKS_END: u32 = 4096;
 
+/// Reports of viewers that are handled before the next look at the socket, and how often so few are.
+const REPORTS_MAX: usize = 32;
+const REPORT_ROUNDS_MAX: usize = 16;
+
 /// The monotonic clock that all workers share.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -164,9 +168,12 @@ impl Worker {
         let (inlet, outlet) = socket.split()?;
         let shell = Shell {
             engine: Engine::new(config),
-            inlet,
+            intake: Intake {
+                inlet,
+                deferred: Deferred::default(),
+                clock,
+            },
             rings,
-            deferred: Deferred::default(),
             drain: Drain {
                 clock,
                 outlet,
@@ -241,13 +248,19 @@ impl Drop for WakeOnDrop {
 
 struct Shell {
     engine: Engine,
-    inlet: Inlet,
+    intake: Intake,
     rings: Rings,
-    deferred: Deferred,
     drain: Drain,
     clock: Clock,
     poll: Poll,
     inbox: Receiver<Command>,
+}
+
+/// Where datagrams come from.
+struct Intake {
+    inlet: Inlet,
+    deferred: Deferred,
+    clock: Clock,
 }
 
 /// Where what the engine puts out goes.
@@ -308,14 +321,14 @@ impl Shell {
     fn receive_batch(&mut self) -> bool {
         let Self {
             engine,
-            inlet,
+            intake,
             rings,
             drain,
             clock,
             ..
         } = self;
         let now_ns = clock.now_ns();
-        let more = inlet.receive(|remote, datagram| {
+        let more = intake.inlet.receive(|remote, datagram| {
             engine.handle_datagram(now_ns, remote, datagram);
             if engine.wants_drain() {
                 drain.drain(engine, rings, |_, _| {});
@@ -341,37 +354,30 @@ impl Shell {
     }
 
     /// Drains the engine, with a look at what comes meanwhile: it may go along with what is sent, and
-    /// reports are handled after it.
+    /// reports are handled after it, some at a time, for what is to be sent goes before them.
     fn drain(&mut self) {
         let Self {
             engine,
-            inlet,
+            intake,
             rings,
-            deferred,
             drain,
-            clock,
             ..
         } = self;
-        drain.drain(engine, rings, |engine, rings| {
-            let now_ns = clock.now_ns();
-            // Edges are not lost: the loop reads until a receive says that it would block.
-            inlet.receive(|remote, datagram| {
-                if !Deferred::can_wait(datagram) {
-                    return engine.handle_datagram(now_ns, remote, datagram);
-                }
-                if !deferred.has_room(datagram) {
-                    deferred
-                        .give(|at_ns, from, earlier| engine.handle_datagram(at_ns, from, earlier));
-                }
-                deferred.keep(now_ns, remote, datagram);
-            });
-            rings.receive(|from, record| engine.handle_sibling(now_ns, from, record));
-        });
-        if !deferred.is_empty() {
-            deferred
-                .give(|at_ns, remote, datagram| engine.handle_datagram(at_ns, remote, datagram));
-            drain.drain(engine, rings, |_, _| {});
+        drain.drain(engine, rings, |engine, rings| intake.look(engine, rings));
+        for _ in 0..REPORT_ROUNDS_MAX {
+            if intake.deferred.is_empty() {
+                return;
+            }
+            intake.handle_reports(engine, REPORTS_MAX);
+            intake.look(engine, rings);
+            let sent = drain.drain(engine, rings, |engine, rings| intake.look(engine, rings));
+            if sent > LOOK_EVERY_MAX {
+                // It was a burst again: timers and orders wait too, and reports don't wait for a third.
+                break;
+            }
         }
+        intake.handle_reports(engine, usize::MAX);
+        drain.drain(engine, rings, |_, _| {});
     }
 
     fn take_commands(&mut self) -> bool {
@@ -394,14 +400,49 @@ impl Shell {
     }
 }
 
+impl Intake {
+    /// Takes in what has come, one batch of each kind; reports wait.
+    fn look(&mut self, engine: &mut Engine, rings: &mut Rings) {
+        let Self {
+            inlet,
+            deferred,
+            clock,
+        } = self;
+        let now_ns = clock.now_ns();
+        // Edges are not lost: the loop reads until a receive says that it would block.
+        inlet.receive(|remote, datagram| {
+            if !Deferred::can_wait(datagram) {
+                return engine.handle_datagram(now_ns, remote, datagram);
+            }
+            if !deferred.has_room(datagram) {
+                give(deferred, engine, usize::MAX);
+            }
+            deferred.keep(now_ns, remote, datagram);
+        });
+        rings.receive(|from, record| engine.handle_sibling(now_ns, from, record));
+    }
+
+    /// Handles so many of the reports that wait.
+    fn handle_reports(&mut self, engine: &mut Engine, most: usize) {
+        give(&mut self.deferred, engine, most);
+    }
+}
+
+fn give(deferred: &mut Deferred, engine: &mut Engine, most: usize) {
+    deferred.give(most, |at_ns, remote, datagram| {
+        engine.handle_datagram(at_ns, remote, datagram);
+    });
+}
+
 impl Drain {
     /// The law of the engine: after every mutation, drain. `look` may mutate it again meanwhile.
+    /// Returns how many sends it took.
     fn drain(
         &mut self,
         engine: &mut Engine,
         rings: &mut Rings,
         mut look: impl FnMut(&mut Engine, &mut Rings),
-    ) {
+    ) -> u32 {
         self.tell_siblings(engine, rings);
         let segments_max = self.outlet.segments_max();
         let mut patience = SEND_WAIT_MAX;
@@ -429,6 +470,7 @@ impl Drain {
             }
         }
         self.tell_controller(engine);
+        sent
     }
 
     fn tell_siblings(&mut self, engine: &mut Engine, rings: &mut Rings) {

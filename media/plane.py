@@ -26,8 +26,9 @@ from protocol.orders import PLANE_PROTOCOL
 
 GRACE_MS = 30_000
 """How long a plane waits for its first controller, in ms."""
-NICENESS = -10
-"""Where it is allowed: nine times a usual process's share of a core that both want."""
+NICENESS = -15
+"""Where it is allowed: 28 times a usual process's share of a core that both want. The kernel hands
+such a share out in ticks, up to 4 ms at a time, and who is to be sent to waits for each."""
 
 
 def port_range(text: str) -> tuple[int, int]:

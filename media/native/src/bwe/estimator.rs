@@ -151,6 +151,12 @@ impl Estimator {
         self.sent.record(now_ns, size);
     }
 
+    /// Reads a word of each line that a packet needs.
+    #[inline]
+    pub(crate) fn glance(&self) -> u64 {
+        self.history.glance() ^ self.sent.bytes
+    }
+
     /// Transport-wide feedback came in.
     pub fn handle_feedback(&mut self, now_ns: u64, feedback: &TransportFeedback<'_>) {
         let Self {

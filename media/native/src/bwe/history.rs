@@ -74,6 +74,15 @@ impl SendHistory {
         self.next += 1;
     }
 
+    /// Reads a word of each line that the next packet needs.
+    #[inline]
+    pub(crate) fn glance(&self) -> u64 {
+        if self.ring.is_empty() {
+            return 0;
+        }
+        u64::from(self.ring[self.place(self.next)].at_us)
+    }
+
     /// Packets under way: sent, and neither told as arrived nor lost.
     pub fn under_way(&self) -> u64 {
         self.next - self.untold

@@ -1,4 +1,4 @@
-//! Slots with keys that outlive their entry without ever naming another one.
+//! Entries with keys that outlive them without ever naming another one.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -81,96 +81,109 @@ impl<T> fmt::Debug for Key<T> {
     }
 }
 
-struct Slot<T> {
+/// Where the entry of a key lies, if its generation is the key's.
+#[derive(Clone, Copy)]
+struct Place {
     generation: u32,
-    entry: Option<T>,
+    at: u32,
 }
 
-/// Entries in reused slots: no allocation in the steady state, iteration in slot order.
+/// Entries side by side, found by keys: no allocation in the steady state.
+///
+/// What says where an entry lies, and whether it is there, is eight bytes in a table of its own. So to
+/// look one up touches no line of the entry, and there are no holes to walk over.
 pub(crate) struct Arena<T> {
-    slots: Vec<Slot<T>>,
+    places: Vec<Place>,
     free: Vec<u32>,
+    entries: Vec<T>,
+    /// By place: which key's entry it is.
+    owners: Vec<u32>,
 }
 
 impl<T> Default for Arena<T> {
     fn default() -> Self {
         Self {
-            slots: Vec::new(),
+            places: Vec::new(),
             free: Vec::new(),
+            entries: Vec::new(),
+            owners: Vec::new(),
         }
     }
 }
 
 impl<T> Arena<T> {
     pub(crate) fn insert(&mut self, entry: T) -> Key<T> {
-        if let Some(index) = self.free.pop() {
-            let slot = &mut self.slots[index as usize];
-            slot.entry = Some(entry);
-            return Key {
-                index,
-                generation: slot.generation,
-                entry: PhantomData,
-            };
-        }
-        let index = u32::try_from(self.slots.len()).expect("tables are bounded far below 2^32");
-        self.slots.push(Slot {
-            generation: 0,
-            entry: Some(entry),
+        let at = u32::try_from(self.entries.len()).expect("tables are bounded far below 2^32");
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place { generation: 0, at });
+            self.places.len() as u32 - 1
         });
+        let place = &mut self.places[index as usize];
+        place.at = at;
+        self.entries.push(entry);
+        self.owners.push(index);
         Key {
             index,
-            generation: 0,
+            generation: place.generation,
             entry: PhantomData,
         }
     }
 
+    /// Takes an entry out; the last one moves to its place.
     pub(crate) fn remove(&mut self, key: Key<T>) -> Option<T> {
-        let slot = self.slots.get_mut(key.index as usize)?;
-        if slot.generation != key.generation {
-            return None;
-        }
-        let entry = slot.entry.take()?;
-        slot.generation = slot.generation.wrapping_add(1);
+        let at = self.place(key)?;
+        let place = &mut self.places[key.index as usize];
+        place.generation = place.generation.wrapping_add(1);
         self.free.push(key.index);
-        Some(entry)
+        self.owners.swap_remove(at);
+        if let Some(&moved) = self.owners.get(at) {
+            self.places[moved as usize].at = at as u32;
+        }
+        Some(self.entries.swap_remove(at))
+    }
+
+    /// Where an entry lies; no key of a free place has its generation.
+    fn place(&self, key: Key<T>) -> Option<usize> {
+        let place = self.places.get(key.index as usize)?;
+        (place.generation == key.generation).then_some(place.at as usize)
     }
 
     pub(crate) fn get(&self, key: Key<T>) -> Option<&T> {
-        let slot = self.slots.get(key.index as usize)?;
-        slot.entry
-            .as_ref()
-            .filter(|_| slot.generation == key.generation)
+        self.entries.get(self.place(key)?)
     }
 
     pub(crate) fn get_mut(&mut self, key: Key<T>) -> Option<&mut T> {
-        let slot = self.slots.get_mut(key.index as usize)?;
-        slot.entry
-            .as_mut()
-            .filter(|_| slot.generation == key.generation)
+        let at = self.place(key)?;
+        self.entries.get_mut(at)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.entries.len()
     }
 
+    /// All entries, in the order of their keys.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Key<T>, &T)> {
-        let slots = self.slots.iter().enumerate();
-        slots.filter_map(|(index, slot)| {
+        let places = self.places.iter().enumerate();
+        places.filter_map(|(index, place)| {
+            let index = index as u32;
+            let at = place.at as usize;
             let key = Key {
-                index: index as u32,
-                generation: slot.generation,
+                index,
+                generation: place.generation,
                 entry: PhantomData,
             };
-            slot.entry.as_ref().map(|entry| (key, entry))
+            let entry = self.entries.get(at)?;
+            (self.owners[at] == index).then_some((key, entry))
         })
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.slots.iter_mut().filter_map(|slot| slot.entry.as_mut())
+        self.entries.iter_mut()
     }
 
+    /// All entries, in the order of their keys.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.slots.iter().filter_map(|slot| slot.entry.as_ref())
+        self.entries().map(|(_, entry)| entry)
     }
 }
 
@@ -188,5 +201,32 @@ mod tests {
         assert_eq!(arena.remove(first), None);
         assert_eq!(arena.get(second), Some(&"second"));
         assert_eq!(arena.len(), 1);
+    }
+
+    #[test]
+    fn entries_are_found_wherever_removals_have_moved_them() {
+        let mut arena = Arena::default();
+        let mut keys: Vec<_> = (0..100)
+            .map(|number| (number, arena.insert(number)))
+            .collect();
+        for step in 0..500 {
+            let (number, key) = keys.swap_remove(step * 37 % keys.len());
+            assert_eq!(arena.remove(key), Some(number));
+            assert_eq!(arena.get(key), None);
+            keys.push((step + 1000, arena.insert(step + 1000)));
+            assert!(
+                keys.iter()
+                    .all(|&(number, key)| arena.get(key) == Some(&number))
+            );
+            assert_eq!(arena.get_mut(keys[0].1), Some(&mut keys[0].0));
+        }
+        keys.sort_by_key(|&(_, key)| key);
+        let walked: Vec<_> = arena
+            .entries()
+            .map(|(key, &number)| (number, key))
+            .collect();
+        assert_eq!(walked, keys);
+        assert!(arena.iter().eq(keys.iter().map(|(number, _)| number)));
+        assert_eq!((arena.len(), arena.iter_mut().count()), (100, 100));
     }
 }

@@ -13,6 +13,7 @@ use super::rewrite::Rewriter;
 use super::selection::Selection;
 use super::table::{ProducerKey, TransportKey};
 use crate::rtcp::ReportBlock;
+use crate::rtp::Mid;
 use crate::srtp::OutboundStream;
 use crate::wire::notices::Notice;
 use crate::wire::orders::{Kind, SetConsumer};
@@ -90,6 +91,28 @@ pub(crate) struct Reported {
     pub(crate) repairs: Repairs,
 }
 
+/// What each packet needs of its row: there, the fields lie far apart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Brief {
+    pub(crate) ssrc: u32,
+    pub(crate) mid: Mid,
+    pub(crate) is_video: bool,
+    pub(crate) has_rtx: bool,
+    pub(crate) paused: bool,
+}
+
+impl Brief {
+    pub(crate) fn of(row: &SetConsumer) -> Self {
+        Self {
+            ssrc: row.ssrc,
+            mid: Mid::new(&row.mid),
+            is_video: row.kind == Kind::Video,
+            has_rtx: row.rtx_ssrc.is_some(),
+            paused: row.paused,
+        }
+    }
+}
+
 /// What each packet reads and writes stands first and in this order: between two turns of a viewer, hundreds
 /// of others have pushed its lines out of the core's cache, and a turn costs as much as it touches lines.
 #[repr(C, align(64))]
@@ -107,13 +130,14 @@ pub(crate) struct Consumer {
     /// The present encoding takes too much: it ends with its frame.
     pub(crate) cut: bool,
     pub(crate) last_payload_type: Option<u8>,
+    pub(crate) brief: Brief,
     /// Where it stands behind the newest packet, if it does or did lately.
     pub(crate) cursor: Option<Cursor>,
     pub(crate) meter: RateMeter,
     pub(crate) counters: OutboundCounters,
+    pub(crate) pictures: PictureNumbers,
     pub(crate) stream: OutboundStream,
     pub(crate) rewriter: Rewriter,
-    pub(crate) pictures: PictureNumbers,
 
     pub(crate) row: SetConsumer,
     pub(crate) clock_rate: u32,
@@ -148,8 +172,27 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
+    #[inline]
     pub(crate) fn is_video(&self) -> bool {
-        self.row.kind == Kind::Video
+        self.brief.is_video
+    }
+
+    /// Reads a word of each line that a packet needs.
+    #[inline]
+    pub(crate) fn glance(&self) -> u64 {
+        let cursor = self.cursor.map_or(0, |one| one.next);
+        self.served
+            ^ cursor
+            ^ self.meter.last_ns()
+            ^ self.counters.packets
+            ^ self.stream.glance()
+            ^ self.rewriter.glance()
+    }
+
+    /// Puts another row in the place of its own, which it returns.
+    pub(crate) fn replace_row(&mut self, row: SetConsumer) -> SetConsumer {
+        self.brief = Brief::of(&row);
+        std::mem::replace(&mut self.row, row)
     }
 
     /// What the filter of a stream aims at, for granted layers. What nobody limits is not filtered.

@@ -35,6 +35,7 @@
 //! Every table has a maximum in [`Limits`]; every packet that is dropped is
 //! counted under a [`DropReason`].
 
+mod ahead;
 mod allocate;
 mod apply;
 mod arena;

@@ -190,7 +190,7 @@ impl Engine {
             ssrc: rtx.ssrc,
             sequence_number: index as u16,
             timestamp: consumer.rewriter.newest_timestamp().unwrap_or(0),
-            mid: consumer.row.mid.as_bytes(),
+            mid: consumer.brief.mid.as_bytes(),
             transport_cc: transport.transport_cc_next,
             abs_send_time: abs_send_time(unix_ns),
             descriptor: None,

@@ -118,10 +118,10 @@ fn resend(engine: &mut Engine, now_ns: u64, key: ConsumerKey, sequence_number: u
     let mut descriptor = None;
     let timestamp = origin.outgoing_timestamp(packet.header.timestamp);
     let mut fields = ViewerFields {
-        ssrc: consumer.row.ssrc,
+        ssrc: consumer.brief.ssrc,
         sequence_number,
         timestamp,
-        mid: consumer.row.mid.as_bytes(),
+        mid: consumer.brief.mid.as_bytes(),
         transport_cc: transport.transport_cc_next,
         abs_send_time: abs_send_time(unix_ns),
         descriptor: edited(&edit, prepared.descriptor(), &mut descriptor),

@@ -182,6 +182,14 @@ impl Rewriter {
             .map(|segment| segment.timestamp_offset)
     }
 
+    /// Reads a word of each line that a packet needs.
+    #[inline]
+    pub(crate) fn glance(&self) -> u64 {
+        let last = self.last.map_or(0, |(_, at_ns)| at_ns);
+        let segment = |one: &Segment| one.first_incoming ^ one.map.glance();
+        last ^ self.current.as_ref().map_or(0, segment)
+    }
+
     /// The newest timestamp that was sent.
     pub fn newest_timestamp(&self) -> Option<u32> {
         self.last.map(|(timestamp, _)| timestamp)

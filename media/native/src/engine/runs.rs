@@ -36,10 +36,10 @@ impl Plans {
         batch: &[Pending],
         prepared: &[Option<PreparedPacket<'_>>],
     ) -> &[u8] {
-        if batch.len() < 2 || !consumer.is_video() || consumer.rtx.is_none() {
+        if batch.len() < 2 || !consumer.is_video() || !consumer.brief.has_rtx {
             return &[];
         }
-        let (format, mid) = (consumer.format, consumer.row.mid.as_bytes());
+        let (format, mid) = (consumer.format, consumer.brief.mid.as_bytes());
         let same = |plan: &Plan| plan.format == format && plan.mid_len == mid.len();
         let place = self.plans.iter().position(same).unwrap_or_else(|| {
             self.plans.push(Plan {

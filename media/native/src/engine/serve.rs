@@ -343,10 +343,10 @@ impl<'a> Work<'a> {
             ..picture_offsets.descriptor_edit()
         };
         let fields = ViewerFields {
-            ssrc: consumer.row.ssrc,
+            ssrc: consumer.brief.ssrc,
             sequence_number: rewritten.sequence as u16,
             timestamp: rewritten.timestamp,
-            mid: consumer.row.mid.as_bytes(),
+            mid: consumer.brief.mid.as_bytes(),
             transport_cc: transport.transport_cc_next,
             abs_send_time: self.moment.abs_send_time,
             descriptor: edited(&edit, packet.prepared.descriptor(), &mut descriptor),

@@ -22,10 +22,11 @@ use crate::wire::notices::IceState;
 use crate::wire::orders::{Direction, SetSrtpKeys, SetTransport};
 
 /// SRTP of a finished handshake.
+#[repr(C)] // What each packet touches lies side by side.
 pub(crate) struct Srtp {
-    pub(crate) keys: SetSrtpKeys,
-    pub(crate) inbound: Inbound,
     pub(crate) outbound: Outbound,
+    pub(crate) inbound: Inbound,
+    pub(crate) keys: SetSrtpKeys,
 }
 
 /// Counters of a transport.
@@ -46,10 +47,10 @@ pub(crate) struct Transport {
     pub(crate) transport_cc_next: u16,
     pub(crate) downlink: Box<Downlink>,
     pub(crate) pacer: Pacer,
-    pub(crate) ring: Ring,
     pub(crate) ice: IceAgent,
-    pub(crate) counters: TransportCounters,
     pub(crate) srtp: Option<Srtp>,
+    pub(crate) ring: Ring,
+    pub(crate) counters: TransportCounters,
 
     pub(crate) row: SetTransport,
     pub(crate) dtls_budget: Budget,
@@ -143,6 +144,18 @@ impl Transport {
     pub(crate) fn drop(&mut self, reason: DropReason) {
         self.counters.drops.count(reason);
         self.ring.dropped = reason as u8 + 1;
+    }
+
+    /// Reads a word of each line that a packet needs.
+    #[inline]
+    pub(crate) fn glance(&self) -> u64 {
+        let remote = self.ice.selected().map_or(0, |one| u64::from(one.port()));
+        let key = self.srtp.as_ref().map_or(0, |one| one.outbound.glance());
+        remote
+            ^ key
+            ^ self.ring.glance()
+            ^ self.counters.packets_sent
+            ^ u64::from(self.transport_cc_next)
     }
 
     /// The consumer that sends with this SSRC.

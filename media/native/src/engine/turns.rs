@@ -3,6 +3,7 @@
 //! What is alike for all viewers is made once a chunk of them ([`Work`]); what each gets of it, and how,
 //! is told in [`super::serve`].
 
+use super::ahead;
 use super::arena::Arena;
 use super::consumer::Consumer;
 use super::descriptors::pictures;
@@ -58,6 +59,16 @@ pub(super) fn serve(
     let mut plans = Plans::default();
     let mut served = 0;
     let packets_max = batch.packets.len() + along.as_ref().map_or(0, |(one, _)| one.packets.len());
+    let next = producer.consumers.get(batch.place..).unwrap_or_default();
+    let next = &next[..next.len().min(batch.chunk)];
+    let sound = along.as_ref().map(|(one, _)| one.key);
+    ahead::look(
+        next,
+        sound,
+        desk.consumers,
+        desk.transports,
+        &desk.fanout.recorder,
+    );
     while served < batch.chunk && batch.remaining > 0 {
         if desk.fanout.is_chunk() || !desk.fanout.has_room(2 * packets_max) {
             break;
@@ -109,7 +120,7 @@ pub(super) fn serve_past(
     ) else {
         return;
     };
-    let Some(remote) = transport.media_remote().filter(|_| !consumer.row.paused) else {
+    let Some(remote) = transport.media_remote().filter(|_| !consumer.brief.paused) else {
         return;
     };
     let packets = find(producer, batch, moment.now_ns);
@@ -150,13 +161,23 @@ struct Desk<'a> {
 impl Desk<'_> {
     /// The consumer of a producer on a transport that has few of them.
     fn consumer_of(&self, transport: TransportKey, producer: ProducerKey) -> Option<ConsumerKey> {
-        let all = &self.transports.get(transport)?.consumers;
-        if all.len() > CONSUMERS_FEW {
-            return None;
-        }
-        let is_its = |key| self.consumers.get(key).map(|one| one.producer) == Some(producer);
-        all.iter().copied().find(|&key| is_its(key))
+        consumer_of(self.consumers, self.transports, transport, producer)
     }
+}
+
+/// The consumer of a producer on a transport that has few of them.
+pub(super) fn consumer_of(
+    consumers: &Arena<Consumer>,
+    transports: &Arena<Transport>,
+    transport: TransportKey,
+    producer: ProducerKey,
+) -> Option<ConsumerKey> {
+    let all = &transports.get(transport)?.consumers;
+    if all.len() > CONSUMERS_FEW {
+        return None;
+    }
+    let is_its = |key| consumers.get(key).map(|one| one.producer) == Some(producer);
+    all.iter().copied().find(|&key| is_its(key))
 }
 
 impl Work<'_> {
@@ -177,7 +198,9 @@ impl Work<'_> {
         consumer.served = batch.end();
         let transport_key = consumer.transport;
         let transport = desk.transports.get_mut(transport_key)?;
-        let remote = transport.media_remote().filter(|_| !consumer.row.paused)?;
+        let remote = transport
+            .media_remote()
+            .filter(|_| !consumer.brief.paused)?;
         let now_ns = self.moment.now_ns;
         let pace_bps = transport.pacer.pace_bps().filter(|_| consumer.is_video());
         let allowance = pace_bps.map(|bps| transport.pacer.allowance(now_ns, bps));

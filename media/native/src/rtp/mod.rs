@@ -7,6 +7,7 @@
 mod extension_block;
 mod extensions;
 mod header;
+mod mid;
 mod prepared;
 mod rtx;
 
@@ -16,7 +17,6 @@ pub use extensions::{
     VideoOrientation, abs_send_time,
 };
 pub use header::{HEADER_LEN_MIN, RtpError, RtpHeader, RtpPacket};
-pub use prepared::{
-    EgressFormat, FieldOffsets, HEADER_LEN_MAX, MID_LEN_MAX, PreparedPacket, ViewerFields,
-};
+pub use mid::{MID_LEN_MAX, Mid};
+pub use prepared::{EgressFormat, FieldOffsets, HEADER_LEN_MAX, PreparedPacket, ViewerFields};
 pub use rtx::{restore_rtx, restore_rtx_in_place, split_rtx_payload};

@@ -11,6 +11,7 @@
 
 use super::extension_block::{BlockWriter, fits_one_byte};
 use super::header::HEADER_LEN_MIN;
+use super::mid::MID_LEN_MAX;
 use super::{ExtensionKind, ExtensionMap, RtpPacket};
 use crate::codec::dependency_rewrite::{
     GROWTH_MAX as DESCRIPTOR_GROWTH_MAX, VALUE_LEN_MAX as DESCRIPTOR_LEN_MAX,
@@ -19,9 +20,6 @@ use crate::codec::red::{HEAD_LEN_MAX as RED_HEAD_LEN_MAX, Red};
 
 /// Longest header that `PreparedPacket` writes. Extensions that would exceed it are left out.
 pub const HEADER_LEN_MAX: usize = 512;
-
-/// Longest mid (what the one-byte extension form carries).
-pub const MID_LEN_MAX: usize = 16;
 
 /// Bytes of a template before its extension block: the fixed header and 15 CSRCs.
 const BLOCK_START_MAX: usize = HEADER_LEN_MIN + 15 * 4;

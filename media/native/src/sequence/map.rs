@@ -103,6 +103,13 @@ impl SequenceMap {
         })
     }
 
+    /// Reads a word of each line that the next number needs.
+    #[inline]
+    pub(crate) fn glance(&self) -> u64 {
+        let (word, _) = self.locate(self.end);
+        self.words[word].sent
+    }
+
     /// Marks a number that was sent.
     pub fn mark(&mut self, incoming: u64) {
         if self.is_known(incoming) {

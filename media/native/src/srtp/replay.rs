@@ -37,6 +37,12 @@ impl ReplayWindow {
         self.end.checked_sub(1)
     }
 
+    /// Reads a word of each line that the next index needs.
+    #[inline]
+    pub(super) fn glance(&self) -> u64 {
+        self.used[word(self.end)]
+    }
+
     /// Whether an index may be used.
     pub(super) fn check(&self, index: u64) -> Result<(), SrtpError> {
         if index >= self.end {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::super::Engine;
 use super::super::allocate::Memory;
-use super::super::consumer::{Consumer, OutboundCounters, Reason, Reported, RtxStream};
+use super::super::consumer::{Brief, Consumer, OutboundCounters, Reason, Reported, RtxStream};
 use super::super::error::OrderError;
 use super::super::filter::{ALL, LayerFilter};
 use super::super::freeze::FreezeWatch;
@@ -16,16 +16,13 @@ use super::super::routes::StreamKind;
 use super::super::selection::Selection;
 use super::super::table::{ConsumerKey, ProducerKey, Table, TransportKey};
 use super::{LIST_MAX, TEXT_BYTES_MAX, ensure, extension_kind, is_name};
-use crate::rtp::ExtensionKind;
+use crate::rtp::{ExtensionKind, MID_LEN_MAX};
 use crate::srtp::OutboundStream;
 use crate::wire::orders::{SetConsumer, SetProducer};
 
 /// First sequence numbers lie below this, far from the wrap: a viewer that
 /// misses the first packets must still guess the rollover counter (RFC 3711, 3.3.1).
 pub(super) const FIRST_SEQUENCE_MAX: u64 = 1 << 14;
-
-/// Longest mid that fits a one-byte header extension.
-const MID_BYTES_MAX: usize = 16;
 
 /// Streams whose end is remembered for a transport's life, see `Transport::ended`.
 const ENDED_MAX: usize = 65_536;
@@ -95,7 +92,7 @@ fn check_consumer(row: &SetConsumer) -> Result<(), OrderError> {
         && row.codecs.len() <= LIST_MAX
         && row.header_extensions.len() <= LIST_MAX
         && codecs_fit
-        && row.mid.len() <= MID_BYTES_MAX
+        && row.mid.len() <= MID_LEN_MAX
         && row.cname.len() <= TEXT_BYTES_MAX
         && row.header_extensions.iter().all(|one| one.id > 0)
         && row.rtx_ssrc != Some(row.ssrc)
@@ -239,6 +236,7 @@ fn insert_consumer(
         score: None,
         producer_score: 0,
         score_sent_ns: 0,
+        brief: Brief::of(&row),
         row,
     };
     let (id, ssrc, rtx_ssrc) = (
@@ -264,7 +262,7 @@ fn update_consumer(engine: &mut Engine, now_ns: u64, key: ConsumerKey, row: SetC
     let transport_key = consumer.transport;
     // Whatever was allocated was for the old wishes.
     consumer.grant = None;
-    let old = std::mem::replace(&mut consumer.row, row);
+    let old = consumer.replace_row(row);
     let row = &consumer.row;
     let pause_changed = old.paused != row.paused;
     let mut neutral = row.clone();

@@ -39,7 +39,8 @@ def router(cores: Sequence[int], *, workers: int, viewers: int) -> Iterator[Serv
     """A fresh `reprise serve` with room for so many viewers."""
     options = ["--host=127.0.0.1", f"--workers={workers}", f"--peers-per-room-max={viewers + 9}"]
     options += [f"--sockets-max={viewers + 99}", f"--sockets-per-address-max={viewers + 99}"]
-    options += ["--producers-per-peer-max=2"]  # of so many peers more would not fit a room
+    # Of so many peers more would not fit a room.
+    options += ["--producers-per-peer-max=2", "--consumers-per-peer-max=8"]
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         where = Path(directory)
         server = Server(where / "data", where, options=options)

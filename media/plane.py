@@ -55,14 +55,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _precede() -> None:
+    """Take the niceness that is wanted, or as much of it as is allowed (RLIMIT_NICE)."""
+    for niceness in range(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)):
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, niceness)
+            return
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a plane until it ends; the exit code."""
     options = _parser().parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, min(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+    _precede()
     try:
         _native.run_plane(
             socket_path=options.socket,

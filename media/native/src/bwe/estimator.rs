@@ -151,7 +151,7 @@ impl Estimator {
         self.sent.record(now_ns, size);
     }
 
-    /// Reads a word of each line that a packet needs.
+    /// Reads a word of the lines that a packet needs.
     #[inline]
     pub(crate) fn glance(&self) -> u64 {
         self.history.glance() ^ self.sent.bytes

@@ -74,7 +74,7 @@ impl SendHistory {
         self.next += 1;
     }
 
-    /// Reads a word of each line that the next packet needs.
+    /// Reads a word of the lines that the next packet needs.
     #[inline]
     pub(crate) fn glance(&self) -> u64 {
         if self.ring.is_empty() {

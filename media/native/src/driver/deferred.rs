@@ -3,8 +3,8 @@
 //! While a burst goes out to a thousand viewers some hundred and fifty reports of viewers come in, and to
 //! handle them takes a millisecond, by which all who are still to be sent to would wait longer.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::ops::Range;
 
 use crate::demux::{DatagramKind, classify};
 
@@ -13,18 +13,20 @@ const BYTES_MAX: usize = 64 * 1024;
 const DATAGRAMS_MAX: usize = 512;
 
 /// A datagram that waits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Entry {
     arrived_ns: u64,
     remote: SocketAddr,
-    place: Range<usize>,
+    len: usize,
 }
 
 /// Datagrams of RTCP in the order they came, bounded.
 #[derive(Debug, Default)]
 pub struct Deferred {
     bytes: Vec<u8>,
-    entries: Vec<Entry>,
+    /// Bytes at the front that were handed over.
+    given: usize,
+    entries: VecDeque<Entry>,
 }
 
 impl Deferred {
@@ -35,18 +37,22 @@ impl Deferred {
 
     /// Whether there is room for it. An empty buffer takes any datagram.
     pub fn has_room(&self, datagram: &[u8]) -> bool {
+        let waiting = self.bytes.len() - self.given;
         self.is_empty()
-            || self.entries.len() < DATAGRAMS_MAX && self.bytes.len() + datagram.len() <= BYTES_MAX
+            || self.entries.len() < DATAGRAMS_MAX && waiting + datagram.len() <= BYTES_MAX
     }
 
     /// Keeps a datagram that came at `now_ns` (monotonic, in ns).
     pub fn keep(&mut self, now_ns: u64, remote: SocketAddr, datagram: &[u8]) {
-        let start = self.bytes.len();
+        if self.given >= BYTES_MAX {
+            self.bytes.drain(..self.given);
+            self.given = 0;
+        }
         self.bytes.extend_from_slice(datagram);
-        self.entries.push(Entry {
+        self.entries.push_back(Entry {
             arrived_ns: now_ns,
             remote,
-            place: start..self.bytes.len(),
+            len: datagram.len(),
         });
     }
 
@@ -59,10 +65,14 @@ impl Deferred {
     pub fn give(&mut self, most: usize, mut take: impl FnMut(u64, SocketAddr, &mut [u8])) {
         let count = most.min(self.entries.len());
         for entry in self.entries.drain(..count) {
-            take(entry.arrived_ns, entry.remote, &mut self.bytes[entry.place]);
+            let end = self.given + entry.len;
+            let datagram = &mut self.bytes[self.given..end];
+            take(entry.arrived_ns, entry.remote, datagram);
+            self.given = end;
         }
         if self.entries.is_empty() {
             self.bytes.clear();
+            self.given = 0;
         }
     }
 }
@@ -125,6 +135,13 @@ mod tests {
                 kept += 1;
             }
             assert_eq!(kept, most);
+            // As much as was handed over has room again, and the buffer grows to twice the bound at most.
+            for _ in 0..5 * most {
+                deferred.give(1, |_, _, bytes| assert_eq!(bytes, datagram));
+                assert!(deferred.has_room(datagram));
+                deferred.keep(1, remote(1), datagram);
+                assert!(deferred.bytes.len() <= 2 * BYTES_MAX + datagram.len());
+            }
             deferred.give(kept, |_, _, _| {});
             assert!(deferred.has_room(&[0x80; 2 * BYTES_MAX]));
         }

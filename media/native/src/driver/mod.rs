@@ -16,7 +16,7 @@
 //!   the newest, and NACK recovers media.
 //! - Reports that came while it sent: 64 KiB ([`deferred`]); when it is full, they are handled, not
 //!   dropped.
-//! - Datagrams out: the socket's send buffer; when it is full, one drain waits
+//! - Datagrams out: the socket's send buffer; when it is full, one turn waits
 //!   [`SEND_WAIT_MAX`] in all, then drops and counts what finds no room.
 //! - Records to other workers: a ring each way; what does not fit is lost if it
 //!   is a packet (counted), and told again if it is state. See [`rings`].
@@ -35,5 +35,5 @@ pub use worker::{Clock, Command, Seat, Worker, WorkerGone};
 /// Batches of orders that may wait for a worker.
 pub const ORDER_BATCHES_MAX: usize = 16;
 
-/// How long a full send buffer is waited for in one drain before datagrams are dropped.
+/// How long a full send buffer is waited for in one turn before datagrams are dropped.
 pub const SEND_WAIT_MAX: Duration = Duration::from_millis(10);

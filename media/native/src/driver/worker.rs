@@ -24,17 +24,19 @@ const WAKE: Token = Token(1);
 /// Receive batches before orders and timers are looked at again.
 const BATCHES_MAX: usize = 8;
 
-/// Sends of one drain between two looks at the socket: at first after one, then after twice as many
+/// Sends of a drain between two looks at the socket: at first after one, then after twice as many
 /// each time, and at last after so many. Bursts come quickly or not at all, and a batch is sent in
 /// chunks that grow alike: what a look brings is in the next.
 const LOOK_EVERY_MAX: u32 = 32;
 
-/// Sends after which one drain takes no more in, for orders and timers have their turn after it.
+/// Sends after which a turn takes no more in, for orders and timers have theirs after it.
 const LOOKS_END: u32 = 4096;
 
-/// Reports of viewers that are handled before the next look at the socket, and how often so few are.
+/// Reports of viewers that are handled before the next look at the socket.
 const REPORTS_MAX: usize = 32;
-const REPORT_ROUNDS_MAX: usize = 16;
+
+/// How often so few are: what has come by then is handled at once.
+const ROUNDS_MAX: u32 = 16;
 
 /// The monotonic clock that all workers share.
 #[derive(Clone, Copy, Debug)]
@@ -331,7 +333,7 @@ impl Shell {
         let more = intake.inlet.receive(|remote, datagram| {
             engine.handle_datagram(now_ns, remote, datagram);
             if engine.wants_drain() {
-                drain.drain(engine, rings, |_, _| {});
+                drain.drain(engine, rings, &mut Turn::default(), |_, _| {});
             }
         });
         self.drain();
@@ -363,21 +365,22 @@ impl Shell {
             drain,
             ..
         } = self;
-        drain.drain(engine, rings, |engine, rings| intake.look(engine, rings));
-        for _ in 0..REPORT_ROUNDS_MAX {
+        let mut turn = Turn::default();
+        loop {
+            drain.drain(engine, rings, &mut turn, |engine, rings| {
+                intake.look(engine, rings);
+            });
             if intake.deferred.is_empty() {
                 return;
             }
-            intake.handle_reports(engine, REPORTS_MAX);
-            intake.look(engine, rings);
-            let sent = drain.drain(engine, rings, |engine, rings| intake.look(engine, rings));
-            if sent > LOOK_EVERY_MAX {
-                // It was a burst again: timers and orders wait too, and reports don't wait for a third.
-                break;
+            turn.rounds += 1;
+            if turn.may_look() {
+                intake.handle_reports(engine, REPORTS_MAX);
+                intake.look(engine, rings);
+            } else {
+                intake.handle_reports(engine, usize::MAX);
             }
         }
-        intake.handle_reports(engine, usize::MAX);
-        drain.drain(engine, rings, |_, _| {});
     }
 
     fn take_commands(&mut self) -> bool {
@@ -415,7 +418,7 @@ impl Intake {
                 return engine.handle_datagram(now_ns, remote, datagram);
             }
             if !deferred.has_room(datagram) {
-                give(deferred, engine, usize::MAX);
+                hand_over(deferred, engine, usize::MAX);
             }
             deferred.keep(now_ns, remote, datagram);
         });
@@ -424,29 +427,51 @@ impl Intake {
 
     /// Handles so many of the reports that wait.
     fn handle_reports(&mut self, engine: &mut Engine, most: usize) {
-        give(&mut self.deferred, engine, most);
+        hand_over(&mut self.deferred, engine, most);
     }
 }
 
-fn give(deferred: &mut Deferred, engine: &mut Engine, most: usize) {
+fn hand_over(deferred: &mut Deferred, engine: &mut Engine, most: usize) {
     deferred.give(most, |at_ns, remote, datagram| {
         engine.handle_datagram(at_ns, remote, datagram);
     });
 }
 
+/// What the shell may take in, and wait for a full send buffer, before timers and orders have their turn.
+struct Turn {
+    sent: u32,
+    rounds: u32,
+    patience: Duration,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self {
+            sent: 0,
+            rounds: 0,
+            patience: SEND_WAIT_MAX,
+        }
+    }
+}
+
+impl Turn {
+    fn may_look(&self) -> bool {
+        self.sent < LOOKS_END && self.rounds < ROUNDS_MAX
+    }
+}
+
 impl Drain {
     /// The law of the engine: after every mutation, drain. `look` may mutate it again meanwhile.
-    /// Returns how many sends it took.
     fn drain(
         &mut self,
         engine: &mut Engine,
         rings: &mut Rings,
+        turn: &mut Turn,
         mut look: impl FnMut(&mut Engine, &mut Rings),
-    ) -> u32 {
+    ) {
         self.tell_siblings(engine, rings);
         let segments_max = self.outlet.segments_max();
-        let mut patience = SEND_WAIT_MAX;
-        let (mut sent, mut look_at, mut next) = (0, 1, 2);
+        let (mut look_at, mut next) = (turn.sent + 1, 2);
         while let Some(transmit) = engine.poll_transmit(segments_max) {
             let Transmit {
                 remote,
@@ -455,12 +480,12 @@ impl Drain {
             } = transmit;
             let result = self
                 .outlet
-                .send(remote, contents, segment_size, &mut patience);
+                .send(remote, contents, segment_size, &mut turn.patience);
             if result == Sent::Lost {
                 engine.handle_send_lost();
             }
-            sent += 1;
-            if sent == look_at && sent < LOOKS_END {
+            turn.sent += 1;
+            if turn.sent == look_at && turn.may_look() {
                 look_at += next;
                 next = LOOK_EVERY_MAX.min(2 * next);
                 if !engine.wants_drain() {
@@ -470,7 +495,6 @@ impl Drain {
             }
         }
         self.tell_controller(engine);
-        sent
     }
 
     fn tell_siblings(&mut self, engine: &mut Engine, rings: &mut Rings) {

@@ -6,39 +6,40 @@
 
 use std::hint::black_box;
 
-use super::arena::Arena;
 use super::consumer::Consumer;
 use super::table::{ConsumerKey, ProducerKey};
 use super::transport::Transport;
-use super::turns::consumer_of;
-use crate::recorder::Slab;
+use super::turns::Desk;
 
-/// Looks at those who are served next, and at what they get of `along`.
+/// Looks at those who are served next with packets below the number `end`, and at what they get of `along`.
 pub(super) fn look(
-    next: &[ConsumerKey],
+    next: impl Iterator<Item = ConsumerKey> + Clone,
+    end: u64,
     along: Option<ProducerKey>,
-    consumers: &Arena<Consumer>,
-    transports: &Arena<Transport>,
-    recorder: &Slab,
+    desk: &Desk<'_>,
 ) {
     let mut seen = 0;
-    for &key in next {
-        seen ^= consumers.get(key).map_or(0, Consumer::glance);
+    for key in next.clone() {
+        seen ^= desk.consumers.get(key).map_or(0, Consumer::glance);
     }
-    let transport = |key| transports.get(consumers.get(key)?.transport);
-    for &key in next {
-        seen ^= transport(key).map_or(0, Transport::glance);
+    let has_turn = |one: &&Consumer| one.served < end;
+    let transports = next.filter_map(|key| {
+        let consumer = desk.consumers.get(key).filter(has_turn)?;
+        desk.transports.get(consumer.transport)
+    });
+    for transport in transports.clone() {
+        seen ^= transport.glance();
     }
-    for &key in next {
-        let far = |one: &Transport| one.downlink.estimator.glance() ^ recorder.glance(&one.ring);
-        seen ^= transport(key).map_or(0, far);
+    let recorder = &desk.fanout.recorder;
+    let far = |one: &Transport| one.downlink.estimator.glance() ^ recorder.glance(&one.ring);
+    for transport in transports.clone() {
+        seen ^= far(transport);
     }
     if let Some(producer) = along {
-        for &key in next {
-            let one = consumers.get(key).map(|one| one.transport);
-            let key = one.and_then(|one| consumer_of(consumers, transports, one, producer));
-            let one = key.and_then(|key| consumers.get(key));
-            seen ^= one.map_or(0, Consumer::glance);
+        for transport in transports {
+            let key = transport.consumer_of(producer, desk.consumers);
+            let consumer = key.and_then(|key| desk.consumers.get(key));
+            seen ^= consumer.map_or(0, Consumer::glance);
         }
     }
     black_box(seen);

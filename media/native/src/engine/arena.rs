@@ -91,12 +91,12 @@ struct Place {
 /// Entries side by side, found by keys: no allocation in the steady state.
 ///
 /// What says where an entry lies, and whether it is there, is eight bytes in a table of its own. So to
-/// look one up touches no line of the entry, and there are no holes to walk over.
+/// look one up touches no line of the entry.
 pub(crate) struct Arena<T> {
     places: Vec<Place>,
     free: Vec<u32>,
     entries: Vec<T>,
-    /// By place: which key's entry it is.
+    /// Beside each entry: the index of its key.
     owners: Vec<u32>,
 }
 
@@ -131,7 +131,7 @@ impl<T> Arena<T> {
 
     /// Takes an entry out; the last one moves to its place.
     pub(crate) fn remove(&mut self, key: Key<T>) -> Option<T> {
-        let at = self.place(key)?;
+        let at = self.position(key)?;
         let place = &mut self.places[key.index as usize];
         place.generation = place.generation.wrapping_add(1);
         self.free.push(key.index);
@@ -143,17 +143,17 @@ impl<T> Arena<T> {
     }
 
     /// Where an entry lies; no key of a free place has its generation.
-    fn place(&self, key: Key<T>) -> Option<usize> {
+    fn position(&self, key: Key<T>) -> Option<usize> {
         let place = self.places.get(key.index as usize)?;
         (place.generation == key.generation).then_some(place.at as usize)
     }
 
     pub(crate) fn get(&self, key: Key<T>) -> Option<&T> {
-        self.entries.get(self.place(key)?)
+        self.entries.get(self.position(key)?)
     }
 
     pub(crate) fn get_mut(&mut self, key: Key<T>) -> Option<&mut T> {
-        let at = self.place(key)?;
+        let at = self.position(key)?;
         self.entries.get_mut(at)
     }
 
@@ -177,6 +177,7 @@ impl<T> Arena<T> {
         })
     }
 
+    /// All entries, in any order.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.entries.iter_mut()
     }
@@ -192,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stale_key_never_names_the_next_entry_of_its_slot() {
+    fn stale_key_never_names_the_next_entry_of_its_index() {
         let mut arena = Arena::default();
         let first = arena.insert("first");
         assert_eq!(arena.remove(first), Some("first"));

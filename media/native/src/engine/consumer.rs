@@ -177,7 +177,7 @@ impl Consumer {
         self.brief.is_video
     }
 
-    /// Reads a word of each line that a packet needs.
+    /// Reads a word of the lines that a packet needs.
     #[inline]
     pub(crate) fn glance(&self) -> u64 {
         let cursor = self.cursor.map_or(0, |one| one.next);

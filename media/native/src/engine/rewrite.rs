@@ -182,7 +182,7 @@ impl Rewriter {
             .map(|segment| segment.timestamp_offset)
     }
 
-    /// Reads a word of each line that a packet needs.
+    /// Reads a word of the lines that a packet needs.
     #[inline]
     pub(crate) fn glance(&self) -> u64 {
         let last = self.last.map_or(0, |(_, at_ns)| at_ns);

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use super::arena::Arena;
 use super::clock::PublisherClock;
 use super::config::Limits;
+use super::consumer::Consumer;
 use super::downlink::Downlink;
 use super::error::{DropReason, Drops};
 use super::ice::IceAgent;
@@ -20,6 +22,9 @@ use crate::srtp::{Inbound, Outbound};
 use crate::twcc::ArrivalRecorder;
 use crate::wire::notices::IceState;
 use crate::wire::orders::{Direction, SetSrtpKeys, SetTransport};
+
+/// Consumers that are looked through for the one whose sound goes along.
+const CONSUMERS_FEW: usize = 8;
 
 /// SRTP of a finished handshake.
 #[repr(C)] // What each packet touches lies side by side.
@@ -146,7 +151,20 @@ impl Transport {
         self.ring.dropped = reason as u8 + 1;
     }
 
-    /// Reads a word of each line that a packet needs.
+    /// The consumer of a producer, if there are few of them.
+    pub(crate) fn consumer_of(
+        &self,
+        producer: ProducerKey,
+        consumers: &Arena<Consumer>,
+    ) -> Option<ConsumerKey> {
+        if self.consumers.len() > CONSUMERS_FEW {
+            return None;
+        }
+        let is_its = |key| consumers.get(key).map(|one| one.producer) == Some(producer);
+        self.consumers.iter().copied().find(|&key| is_its(key))
+    }
+
+    /// Reads a word of the lines that a packet needs.
     #[inline]
     pub(crate) fn glance(&self) -> u64 {
         let remote = self.ice.selected().map_or(0, |one| u64::from(one.port()));

@@ -18,8 +18,8 @@ use super::timers::Timers;
 use super::transport::Transport;
 use super::{Engine, Notices};
 
-/// Consumers of a transport that are looked through for the one whose sound goes along.
-const CONSUMERS_FEW: usize = 8;
+/// Packets that fill what is encrypted before it is sent, about.
+const CHUNK_PACKETS: usize = 80;
 
 /// Serves consumers of a batch, from its place on, until there is enough to be sent. What waits of
 /// `along` goes along to those who have both: as the last of their run.
@@ -59,16 +59,14 @@ pub(super) fn serve(
     let mut plans = Plans::default();
     let mut served = 0;
     let packets_max = batch.packets.len() + along.as_ref().map_or(0, |(one, _)| one.packets.len());
-    let next = producer.consumers.get(batch.place..).unwrap_or_default();
-    let next = &next[..next.len().min(batch.chunk)];
+    if batch.place >= producer.consumers.len() {
+        batch.place = 0;
+    }
+    let chunk = batch.chunk.min(1 + CHUNK_PACKETS / packets_max.max(1));
+    let next = producer.consumers[batch.place..].iter().copied();
+    let next = next.take(chunk.min(batch.remaining));
     let sound = along.as_ref().map(|(one, _)| one.key);
-    ahead::look(
-        next,
-        sound,
-        desk.consumers,
-        desk.transports,
-        &desk.fanout.recorder,
-    );
+    ahead::look(next, batch.end(), sound, &desk);
     while served < batch.chunk && batch.remaining > 0 {
         if desk.fanout.is_chunk() || !desk.fanout.has_room(2 * packets_max) {
             break;
@@ -150,10 +148,10 @@ pub(super) fn serve_past(
 }
 
 /// Whom a batch is for, and where what they get goes.
-struct Desk<'a> {
-    consumers: &'a mut Arena<Consumer>,
-    transports: &'a mut Arena<Transport>,
-    fanout: &'a mut Fanout,
+pub(super) struct Desk<'a> {
+    pub(super) consumers: &'a mut Arena<Consumer>,
+    pub(super) transports: &'a mut Arena<Transport>,
+    pub(super) fanout: &'a mut Fanout,
     notices: &'a mut Notices,
     timers: &'a mut Timers,
 }
@@ -161,23 +159,9 @@ struct Desk<'a> {
 impl Desk<'_> {
     /// The consumer of a producer on a transport that has few of them.
     fn consumer_of(&self, transport: TransportKey, producer: ProducerKey) -> Option<ConsumerKey> {
-        consumer_of(self.consumers, self.transports, transport, producer)
+        let transport = self.transports.get(transport)?;
+        transport.consumer_of(producer, self.consumers)
     }
-}
-
-/// The consumer of a producer on a transport that has few of them.
-pub(super) fn consumer_of(
-    consumers: &Arena<Consumer>,
-    transports: &Arena<Transport>,
-    transport: TransportKey,
-    producer: ProducerKey,
-) -> Option<ConsumerKey> {
-    let all = &transports.get(transport)?.consumers;
-    if all.len() > CONSUMERS_FEW {
-        return None;
-    }
-    let is_its = |key| consumers.get(key).map(|one| one.producer) == Some(producer);
-    all.iter().copied().find(|&key| is_its(key))
 }
 
 impl Work<'_> {

@@ -117,7 +117,7 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Reads a word of each line that a packet needs.
+    /// Reads a word of the lines that a packet needs.
     #[inline]
     pub(crate) fn glance(&self) -> u64 {
         self.at_us

@@ -11,7 +11,7 @@ pub struct Mid {
 }
 
 impl Mid {
-    /// From its text; none at all if that is longer than [`MID_LEN_MAX`].
+    /// From its text; none at all if that is longer than [`MID_LEN_MAX`], which no extension carries.
     pub fn new(text: &str) -> Self {
         let mut mid = Self::default();
         if let Some(bytes) = mid.bytes.get_mut(..text.len()) {

@@ -103,7 +103,7 @@ impl SequenceMap {
         })
     }
 
-    /// Reads a word of each line that the next number needs.
+    /// Reads a word of the lines that the next number needs.
     #[inline]
     pub(crate) fn glance(&self) -> u64 {
         let (word, _) = self.locate(self.end);

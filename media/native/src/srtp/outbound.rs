@@ -38,7 +38,7 @@ impl OutboundStream {
         self.used.highest().map_or(0, |highest| highest + 1)
     }
 
-    /// Reads a word of each line that the next index needs.
+    /// Reads a word of the lines that the next index needs.
     #[inline]
     pub(crate) fn glance(&self) -> u64 {
         self.used.glance()
@@ -90,7 +90,7 @@ impl Outbound {
         }
     }
 
-    /// Reads a word of each line that a packet needs, but for the keys.
+    /// Reads a word of the lines that a packet needs, but for the keys.
     #[inline]
     pub(crate) fn glance(&self) -> u64 {
         u64::from(self.rtcp_next_index) ^ self.rtp.tag_len() as u64

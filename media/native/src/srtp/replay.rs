@@ -37,7 +37,7 @@ impl ReplayWindow {
         self.end.checked_sub(1)
     }
 
-    /// Reads a word of each line that the next index needs.
+    /// Reads a word of the lines that the next index needs.
     #[inline]
     pub(super) fn glance(&self) -> u64 {
         self.used[word(self.end)]
